@@ -1,0 +1,140 @@
+"""Training samples: images, tags and perhaps masks, resized and augmented, the same for the same (seed, epoch, image)."""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms.v2 import functional
+
+from pcc.artifacts import IGNORE, read_mask
+from pcc.data.images import read_image
+from pcc.data.manifest import Manifest, Record
+from pcc.errors import InputError
+from pcc.trainable import Batch
+
+# The mean colour of ImageNet: padding that a normalised network sees as zero.
+PADDING = {tv_tensors.Image: [124, 116, 104], tv_tensors.Mask: IGNORE}
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How a training image varies.
+
+    Attributes:
+        crop: ``none`` squeezes the whole image into the square; ``resized`` takes a part of its area and squeezes
+            that; ``random`` scales the image, keeps its shape, and cuts the square out of it (padded where small).
+        scale: range of the area's share (``resized``) or of the scale factor (``random``).
+        flip: mirror every other time.
+        rotate90: by a random multiple of 90°, half the time.
+        jitter: strength of brightness, contrast, saturation and hue changes, each half the time; 0: none.
+    """
+
+    crop: Literal["none", "resized", "random"] = "none"
+    scale: Sequence[float] = (0.5, 1.0)
+    flip: bool = True
+    rotate90: bool = False
+    jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.crop not in ("none", "resized", "random"):
+            raise InputError(f"training.augmentation.crop: '{self.crop}'; allowed: none, resized, random")
+
+    @property
+    def views(self) -> int:
+        """Number of different results where they can be counted (mirrored or not), else 0."""
+        countable = self.crop == "none" and not self.rotate90 and not self.jitter
+        return (2 if self.flip else 1) if countable else 0
+
+
+class TrainingSamples(Dataset[Batch]):
+    """Samples of `pcc.training.fit`, by (epoch, index).
+
+    Args:
+        manifest: for the tags.
+        records: the training images.
+        image_size: side of the square that the network sees, pixels.
+        augmentation: how images vary.
+        seed: of the variation.
+        masks: mask file by image id, for segmenters; None leaves masks out.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        records: Sequence[Record],
+        image_size: int,
+        augmentation: Augmentation,
+        seed: int,
+        masks: Mapping[str, Path] | None = None,
+    ) -> None:
+        self.manifest, self.records, self.masks = manifest, list(records), masks
+        self.image_size, self.augmentation, self.seed = image_size, augmentation, seed
+        self.views = augmentation.views
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, key: tuple[int, int]) -> Batch:
+        epoch, index = key
+        record = self.records[index]
+        pair: dict[str, Any] = {"image": tv_tensors.Image(_channels_first(read_image(record.image)))}
+        if self.masks is not None:
+            pair["mask"] = tv_tensors.Mask(torch.from_numpy(read_mask(self.masks[record.image_id])))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(zlib.crc32(f"{self.seed}/{epoch}/{record.image_id}".encode()))
+            pair = self._vary(pair, mirrored=self.augmentation.flip and (epoch + index) % 2 == 1)
+        image = functional.to_dtype(pair["image"], torch.float32, scale=True)
+        labels = torch.from_numpy(self.manifest.image_labels(record))
+        mask = pair["mask"].as_subclass(torch.Tensor) if self.masks is not None else None
+        return Batch(image.as_subclass(torch.Tensor), labels, mask)
+
+    def _vary(self, pair: dict[str, Any], *, mirrored: bool) -> dict[str, Any]:
+        how, size = self.augmentation, (self.image_size, self.image_size)
+        low, high = how.scale
+        if how.crop == "resized":
+            pair = v2.RandomResizedCrop(size, scale=(low, high), antialias=True)(pair)
+        elif how.crop == "random":
+            pair = _scale(pair, float(torch.empty(1).uniform_(low, high)))
+            pair = v2.RandomCrop(size, pad_if_needed=True, fill=PADDING)(pair)
+        elif pair["image"].shape[-2:] != size:
+            pair = v2.Resize(size, antialias=True)(pair)
+        if mirrored:
+            pair = {name: functional.horizontal_flip(value) for name, value in pair.items()}
+        if how.rotate90 and torch.rand(()) < 0.5:
+            turns = int(torch.randint(1, 4, ()))
+            pair = {name: type(value)(torch.rot90(value, turns, (-2, -1))) for name, value in pair.items()}
+        if how.jitter:
+            pair["image"] = _jitter(pair["image"], how.jitter)
+        return pair
+
+
+def image_tensor(path: Path, size: tuple[int, int] | None = None) -> torch.Tensor:
+    """An image as float RGB in 0..1 [3, H, W], resized bilinearly with antialias where ``size`` (H, W) differs."""
+    image = _channels_first(read_image(path))
+    if size is not None and tuple(image.shape[-2:]) != size:
+        image = functional.resize(image, list(size), InterpolationMode.BILINEAR, antialias=True)
+    return functional.to_dtype(image, torch.float32, scale=True)
+
+
+def _channels_first(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def _scale(pair: dict[str, Any], factor: float) -> dict[str, Any]:
+    size = [max(1, round(side * factor)) for side in pair["image"].shape[-2:]]
+    return v2.Resize(size, antialias=True)(pair)
+
+
+def _jitter(image: tv_tensors.Image, strength: float) -> tv_tensors.Image:
+    changes = {"brightness": strength, "contrast": strength, "saturation": strength, "hue": min(0.5, strength / 4)}
+    for name, value in changes.items():
+        if torch.rand(()) < 0.5:
+            image = v2.ColorJitter(**{name: value})(image)
+    return image

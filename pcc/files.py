@@ -1,0 +1,89 @@
+"""Files that are whole or absent: atomic writes, digests, folders that a killed run can take up again."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+KEY = ".key.json"
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary sibling of ``path``; rename it onto ``path`` when the block succeeds, else remove it.
+
+    The suffix is kept, because savers such as Pillow's choose the format by it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically: two spaces, keys in the order given, a final newline."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's files in the order of their relative names."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    total = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        total.update(f"{file.relative_to(path).as_posix()}\0{digest(file)}\n".encode())
+    return total.hexdigest()
+
+
+@contextmanager
+def resumable_directory(path: Path, key: dict[str, Any]) -> Iterator[Path]:
+    """Give a hidden working folder beside ``path`` that survives a kill; it is removed after a block that succeeds.
+
+    The block ends by writing ``path`` from the folder's files, or by renaming the folder with `publish`.
+
+    What an earlier, killed run left is kept where ``key`` (settings, input digests, code) is the same, and removed
+    where it is not. Every file inside must be written atomically, so a file that is there is whole.
+
+    Args:
+        path: the artifact under construction.
+        key: everything the content depends on.
+    """
+    work = path.with_name(f".{path.name}.partial")
+    key_file = work / KEY
+    if work.exists() and not (key_file.exists() and read_json(key_file) == json.loads(json.dumps(key))):
+        shutil.rmtree(work)
+    work.mkdir(parents=True, exist_ok=True)
+    if not key_file.exists():
+        write_json(key_file, key)
+    yield work
+    # Reached only on success: a raised error leaves the work for the next run.
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def publish(work: Path, path: Path) -> None:
+    """Move a finished file or folder to ``path``, replacing what was there; a working folder loses its key."""
+    (work / KEY).unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        shutil.rmtree(path)
+    os.replace(work, path)

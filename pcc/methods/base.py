@@ -1,0 +1,42 @@
+"""The seam between methods and everything else."""
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pcc.trainable import Batch, ParameterGroup
+
+
+class Method(nn.Module, ABC):
+    """One weakly supervised method: image-level labels in, localization maps out."""
+
+    @abstractmethod
+    def parameter_groups(self, phase: str) -> list[ParameterGroup]:
+        """What ``phase`` trains."""
+
+    @abstractmethod
+    def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
+        """Named scalar losses, already weighted."""
+
+    @abstractmethod
+    def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
+        """Grid features: what the head works on, and where ``iscam`` finds its prototypes by default."""
+
+    @abstractmethod
+    def is_encoder_frozen(self, phase: str) -> bool:
+        """Whether ``encode`` gives the same all through ``phase``."""
+
+    @abstractmethod
+    def activations(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B A h w"]:
+        """Class evidence of one view (scale, flip) before anything is normalised over space; views are averaged."""
+
+    @abstractmethod
+    def to_maps(
+        self, activations: Float[Tensor, "B A h w"], labels: Float[Tensor, "B K"]
+    ) -> Float[Tensor, "B C h w"]:
+        """Averaged class evidence to localization maps, background first, absent classes exactly zero."""
+
+    def localize(self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]) -> Float[Tensor, "B C h w"]:
+        """Maps of one view alone."""
+        return self.to_maps(self.activations(images), labels)

@@ -1,0 +1,166 @@
+"""PCC: prompted category clusters on a patch classifier (Wu et al., arXiv 2412.13823; pcc.md)."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pcc.errors import InputError, call_with
+from pcc.maps import condition_on_labels
+from pcc.methods.base import Method
+from pcc.models.backbones import Backbone
+from pcc.models.hv_bilstm import HVBiLSTM
+from pcc.pooling import top_k_pool
+from pcc.trainable import Batch, ParameterGroup
+
+WARM_UP = "warmup"
+
+
+class PCC(Method):
+    """Patch tokens and cluster tokens, refined together, classified patch by patch and pooled over the top k.
+
+    Args:
+        num_foreground: K.
+        clusters: vector indices of each cluster's members; empty: no cluster token, no parameter of one.
+        backbone: settings of `Backbone`, any timm ViT or CNN.
+        unfrozen_blocks: blocks at the backbone's end (and the norm after them) trained in every phase but
+            ``warmup``, or ``all``.
+        backbone_lr: their learning rate, as a share of the head's.
+        fusion: how cluster tokens meet the grid: ``sequence`` (they open every row and column of the HV-BiLSTM),
+            ``encoder`` (they join a ViT before its last ``unfrozen_blocks`` blocks), ``attention`` (patches query
+            them once, residual).
+        hv_bilstm: units per direction of the HV-BiLSTM; None leaves it out.
+        dropout: before the HV-BiLSTM and before the classifier.
+        top_k: patches that a class score averages: a count, or a share of the patches.
+        cluster_loss: weight of the cluster supervision (a refined token tells whether its cluster is present).
+        divide_by_maximum: whether label conditioning brings each class to a peak of 1 (pcc.md §4).
+
+    Raises:
+        InputError: a fusion that the network cannot have.
+    """
+
+    def __init__(
+        self,
+        num_foreground: int,
+        clusters: Sequence[Sequence[int]],
+        backbone: dict[str, Any],
+        unfrozen_blocks: int | Literal["all"] = 5,
+        backbone_lr: float = 1.0,
+        fusion: Literal["sequence", "encoder", "attention"] = "sequence",
+        hv_bilstm: int | None = 192,
+        dropout: float = 0.2,
+        top_k: int | float = 6,
+        cluster_loss: float = 0.0,
+        divide_by_maximum: bool = True,
+    ) -> None:
+        super().__init__()
+        self.backbone = call_with(Backbone, backbone, "model.backbone")
+        self.unfrozen_blocks, self.backbone_lr, self.fusion = unfrozen_blocks, backbone_lr, fusion
+        self.top_k, self.cluster_loss, self.divide_by_maximum = top_k, cluster_loss, divide_by_maximum
+        self.has_clusters = len(clusters) > 0
+        self._check_fusion(hv_bilstm)
+        dim = self.backbone.dim
+        self.hv_bilstm = None if hv_bilstm is None else HVBiLSTM(dim, hv_bilstm, dropout)
+        out_dim = dim if self.hv_bilstm is None else self.hv_bilstm.out_dim
+        if self.has_clusters:
+            self.cluster_tokens = nn.Parameter(nn.init.trunc_normal_(torch.empty(len(clusters), dim), std=0.02))
+            members = torch.zeros(len(clusters), num_foreground)
+            for token, cluster in enumerate(clusters):
+                members[token, list(cluster)] = 1
+            self.register_buffer("members", members, persistent=False)
+            if fusion == "attention":
+                self.attention = nn.MultiheadAttention(dim, num_heads=1, batch_first=True)
+            if cluster_loss:
+                self.cluster_classifier = nn.Linear(out_dim if fusion == "sequence" else dim, 1)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(out_dim, num_foreground + 1, bias=False)
+        nn.init.normal_(self.classifier.weight, std=0.05)
+
+    def _check_fusion(self, hv_bilstm: int | None) -> None:
+        if self.fusion not in ("sequence", "encoder", "attention"):
+            raise InputError(f"model.fusion: '{self.fusion}'; allowed: sequence, encoder, attention")
+        if not self.has_clusters:
+            return
+        if self.fusion == "sequence" and hv_bilstm is None:
+            raise InputError("model.fusion: sequence needs the HV-BiLSTM; set model.hv_bilstm, or fusion: attention")
+        if self.fusion == "encoder" and not (self.backbone.is_vit and isinstance(self.unfrozen_blocks, int)):
+            raise InputError("model.fusion: encoder needs a ViT and a number of unfrozen_blocks; use sequence or attention")
+
+    def parameter_groups(self, phase: str) -> list[ParameterGroup]:
+        """The head in ``warmup``; head and last blocks in any other phase."""
+        backbone = set(map(id, self.backbone.parameters()))
+        groups = [ParameterGroup([p for p in self.parameters() if id(p) not in backbone])]
+        if phase != WARM_UP:
+            groups.append(ParameterGroup(self.backbone.last_blocks(self.unfrozen_blocks), self.backbone_lr))
+        return groups
+
+    def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
+        """Multi-label cross-entropy of the pooled patch probabilities, background always present (pcc.md §2)."""
+        features, tokens = self._encode_with_tokens(batch)
+        probabilities, refined = self._classify(features, tokens)
+        pooled = top_k_pool(probabilities.flatten(2).transpose(1, 2).float(), self.top_k)
+        labels = functional.pad(batch.labels, (1, 0), value=1.0)
+        # Autocast refuses cross-entropy of probabilities, and half precision could not hold their logarithms.
+        with torch.autocast(pooled.device.type, enabled=False):
+            losses = {"classification": functional.binary_cross_entropy(pooled.clamp(0, 1), labels)}
+            if self.has_clusters and self.cluster_loss:
+                present = (batch.labels[:, None] * self.members).amax(dim=2)
+                scores = self.cluster_classifier(refined.float()).squeeze(2)
+                losses["clusters"] = self.cluster_loss * functional.binary_cross_entropy_with_logits(scores, present)
+        return losses
+
+    def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
+        return self._encode_with_tokens(Batch(images, images.new_zeros(len(images), 0)))[0]
+
+    def is_encoder_frozen(self, phase: str) -> bool:
+        """Frozen blocks, and no cluster token among their inputs."""
+        trained = phase != WARM_UP and self.unfrozen_blocks != 0
+        return not trained and not (self.has_clusters and self.fusion == "encoder")
+
+    def activations(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
+        """Class probabilities of every patch, background first."""
+        return self._classify(*self._encode_with_tokens(Batch(images, images.new_zeros(len(images), 0))))[0]
+
+    def to_maps(
+        self, activations: Float[Tensor, "B C h w"], labels: Float[Tensor, "B K"]
+    ) -> Float[Tensor, "B C h w"]:
+        """Label conditioning (pcc.md §4)."""
+        return condition_on_labels(activations, labels, self.divide_by_maximum)
+
+    def train(self, mode: bool = True) -> "PCC":
+        """A backbone trained in part keeps its running statistics and drops nothing."""
+        super().train(mode)
+        if self.unfrozen_blocks != "all":
+            self.backbone.eval()
+        return self
+
+    def _encode_with_tokens(self, batch: Batch) -> tuple[Float[Tensor, "B D h w"], Float[Tensor, "B m D"]]:
+        """Grid features, and the cluster tokens as they are after the encoder."""
+        given = batch.images if batch.features is None else batch.features
+        assert given is not None
+        if not self.has_clusters:
+            tokens = given.new_zeros(len(given), 0, self.backbone.dim)
+        else:
+            tokens = self.cluster_tokens.expand(len(given), -1, -1)
+        if batch.features is not None:
+            return batch.features, tokens
+        if self.has_clusters and self.fusion == "encoder":
+            return self.backbone.forward_with_tokens(given, tokens, int(self.unfrozen_blocks))
+        return self.backbone(given), tokens
+
+    def _classify(
+        self, features: Float[Tensor, "B D h w"], tokens: Float[Tensor, "B m D"]
+    ) -> tuple[Float[Tensor, "B C h w"], Float[Tensor, "B m E"]]:
+        """Patch probabilities and the cluster tokens the head has refined."""
+        if self.has_clusters and self.fusion == "attention":
+            cells = features.flatten(2).transpose(1, 2)
+            features = features + self.attention(cells, tokens, tokens)[0].transpose(1, 2).unflatten(2, features.shape[2:])
+        if self.hv_bilstm is not None:
+            in_sequence = tokens if self.fusion == "sequence" else tokens[:, :0]
+            features, refined = self.hv_bilstm(features, in_sequence)
+            tokens = refined if self.fusion == "sequence" else tokens
+        logits = self.classifier(self.dropout(features.permute(0, 2, 3, 1)))
+        return logits.softmax(dim=-1).permute(0, 3, 1, 2), tokens

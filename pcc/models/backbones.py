@@ -1,0 +1,161 @@
+"""Any timm network as a grid of tokens: ViTs and CNNs behind one forward pass."""
+
+import difflib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import timm
+import torch
+from jaxtyping import Float
+from safetensors.torch import load_file
+from timm.models import group_parameters
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pcc.errors import InputError
+
+
+class Backbone(nn.Module):
+    """A timm network without its head, from RGB in 0..1 to a grid of features.
+
+    Args:
+        name: timm's name of the architecture.
+        weights: ``random``, ``hub`` (timm's own, fetched or from the cache) or the path of a safetensors file.
+        levels: indices of timm's intermediate features to concatenate at the finest one's grid, each divided by its
+            channel norm; None takes the last layer's output alone.
+        mean: channel means of the input, where they differ from the architecture's own.
+        std: channel standard deviations likewise.
+        settings: passed on to ``timm.create_model`` (``output_stride``, ``img_size``, ``channels``, …).
+
+    Raises:
+        InputError: an unknown name or setting, or weights that cannot be had or do not fit.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        weights: str = "random",
+        levels: Sequence[int] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.levels = None if levels is None else list(levels)
+        self.network = _create(name, weights == "hub", settings or {})
+        if weights not in ("random", "hub"):
+            _load(self.network, Path(weights), name)
+        config = cast(dict[str, Any], self.network.pretrained_cfg)
+        self.register_buffer("mean", torch.tensor(mean or config["mean"]).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std or config["std"]).view(3, 1, 1), persistent=False)
+        self.is_vit = hasattr(self.network, "patch_embed") and hasattr(self.network, "blocks")
+        with torch.no_grad():
+            side = self.multiple_of * math.ceil(64 / self.multiple_of)
+            self.network.eval()
+            grid = self(torch.zeros(1, 3, side, side))
+        self.dim, self.stride = grid.shape[1], side // grid.shape[2]
+
+    @property
+    def multiple_of(self) -> int:
+        """Images must have sides that this divides (a ViT's patch; 1 for CNNs)."""
+        return int(self.network.patch_embed.patch_size[0]) if hasattr(self.network, "patch_embed") else 1
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
+        """Features of the last layer, or of ``levels``; class and register tokens are dropped."""
+        images = self.normalise(images)
+        if self.levels is not None:
+            taps = self.network.forward_intermediates(images, indices=self.levels, norm=True, intermediates_only=True)
+            return concatenate_levels(taps)
+        features = self.network.forward_features(images)
+        return self.to_grid(features, images) if self.is_vit else features
+
+    def forward_with_tokens(
+        self, images: Float[Tensor, "B 3 H W"], tokens: Float[Tensor, "B m D"], last: int
+    ) -> tuple[Float[Tensor, "B D h w"], Float[Tensor, "B m D"]]:
+        """ViT only: let extra tokens join before the last ``last`` blocks, and take them off the grid afterwards."""
+        images = self.normalise(images)
+        network = self.network
+        x = network.norm_pre(network._pos_embed(network.patch_embed(images)))
+        for number, block in enumerate(network.blocks):
+            if number == len(network.blocks) - last:
+                x = torch.cat([x, tokens], dim=1)
+            x = block(x)
+        x = network.norm(x)
+        count = tokens.shape[1]
+        return self.to_grid(x[:, : x.shape[1] - count], images), x[:, x.shape[1] - count :]
+
+    def normalise(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+        """RGB in 0..1 to the input the weights expect.
+
+        Raises:
+            InputError: sides that the patch size does not divide.
+        """
+        if images.shape[-1] % self.multiple_of or images.shape[-2] % self.multiple_of:
+            raise InputError(
+                f"image_size: {tuple(images.shape[-2:])} is not a multiple of the network's patch, {self.multiple_of}"
+            )
+        return (images - cast(Tensor, self.mean)) / cast(Tensor, self.std)
+
+    def to_grid(self, tokens: Float[Tensor, "B n D"], images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
+        """Patch tokens back on their grid."""
+        patches = tokens[:, self.network.num_prefix_tokens :]
+        height, width = (side // self.multiple_of for side in images.shape[-2:])
+        return patches.transpose(1, 2).unflatten(2, (height, width))
+
+    def last_blocks(self, count: int | Literal["all"]) -> list[nn.Parameter]:
+        """Parameters of the last ``count`` blocks and of the norm after them, by timm's own layer grouping."""
+        named = dict(self.network.named_parameters())
+        if count == "all":
+            return list(named.values())
+        if count == 0:
+            return []
+        groups = group_parameters(self.network, self.network.group_matcher(coarse=False))
+        last = sorted(groups)[-count:]
+        return [named[name] for layer in last for name in groups[layer] if name in named]
+
+
+def concatenate_levels(taps: Sequence[Float[Tensor, "B _ _ _"]]) -> Float[Tensor, "B D h w"]:
+    """Unit-norm features of several layers, resampled to the finest grid and concatenated (as sipe.md §1.7 does)."""
+    size = max((tap.shape[-2:] for tap in taps), key=lambda s: s[0] * s[1])
+    unit = [tap / (tap.norm(dim=1, keepdim=True) + 1e-5) for tap in taps]
+    return torch.cat([functional.interpolate(tap, size, mode="bilinear", align_corners=False) for tap in unit], dim=1)
+
+
+def _create(name: str, pretrained: bool, settings: dict[str, Any]) -> nn.Module:
+    known = timm.list_models()
+    if name.split(".")[0] not in known:
+        near = difflib.get_close_matches(name, known, n=5)
+        raise InputError(f"backbone.name: timm has no '{name}'; near: {', '.join(near) or 'see timm.list_models()'}")
+    if "vit" in name:
+        settings = {"dynamic_img_size": True, **settings}
+    try:
+        return timm.create_model(name, pretrained=pretrained, num_classes=0, **settings)
+    except TypeError as error:
+        raise InputError(f"backbone.settings: {name} refuses them ({error})") from error
+    except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"backbone.weights: weights of {name} cannot be had ({reason}); go online once, or name a local file"
+        ) from error
+
+
+def _load(network: nn.Module, path: Path, name: str) -> None:
+    """Load a local safetensors file; a classifier head and the like in it are left out, nothing may be missing."""
+    if not path.is_file():
+        raise InputError(f"backbone.weights: no file {path} for {name}")
+    # Converted files leave out the counters of batch norms, which nothing here reads.
+    wanted = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+    stored = {key: value.float() for key, value in load_file(path).items()}
+    if "pos_embed" in stored and stored["pos_embed"].shape != wanted["pos_embed"].shape:
+        stored["pos_embed"] = timm.layers.resample_abs_pos_embed(
+            stored["pos_embed"], network.patch_embed.grid_size, num_prefix_tokens=network.num_prefix_tokens
+        )
+    faults = [k for k, v in wanted.items() if k not in stored or stored[k].shape != v.shape]
+    if faults:
+        raise InputError(
+            f"backbone.weights: {path} does not fit {name}: {len(faults)} tensors are missing or have another shape, "
+            f"first {faults[0]}"
+        )
+    network.load_state_dict({key: stored[key] for key in wanted}, strict=False)

@@ -1,0 +1,77 @@
+"""DeepLabV2: a dilated ResNet and the sum of four atrous classifiers (Chen et al., TPAMI 2018; sipe.md §8)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pcc.errors import call_with
+from pcc.models.backbones import Backbone
+from pcc.models.segmenter import Segmenter, cross_entropy_on_grid
+from pcc.trainable import Batch, ParameterGroup
+
+
+class DeepLabV2(Segmenter):
+    """DeepLabV2 on any timm CNN that takes ``output_stride``.
+
+    Differs from the Caffe-era original in the stem (timm's ResNets stride on the 3×3 of a block and do not round the
+    max-pool up), because their ImageNet weights are made for it.
+
+    Args:
+        num_classes: background included.
+        backbone: settings of `Backbone`; ``output_stride`` 8 unless set.
+        rates: dilations of the four classifiers.
+        loss_scales: input scales of the extra loss terms beside 1 and the maximum over all.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        backbone: dict[str, Any],
+        rates: Sequence[int] = (6, 12, 18, 24),
+        loss_scales: Sequence[float] = (0.75, 0.5),
+    ) -> None:
+        super().__init__()
+        settings = {"output_stride": 8, **(backbone.get("settings") or {})}
+        self.backbone = call_with(Backbone, {**backbone, "settings": settings}, "model.backbone")
+        self.loss_scales = tuple(loss_scales)
+        self.classifiers = nn.ModuleList(
+            nn.Conv2d(self.backbone.dim, num_classes, 3, padding=rate, dilation=rate) for rate in rates
+        )
+        for classifier in self.classifiers:
+            nn.init.normal_(classifier.weight, std=0.01)
+            nn.init.zeros_(classifier.bias)
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
+        features = self.backbone(images)
+        return torch.stack([classifier(features) for classifier in self.classifiers]).sum(dim=0)
+
+    def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
+        """Cross-entropy at scale 1, at each extra scale, and of the element-wise maximum over the scales."""
+        assert batch.images is not None and batch.masks is not None
+        logits = {"1": self(batch.images)}
+        for scale in self.loss_scales:
+            logits[f"{scale:g}"] = self(functional.interpolate(batch.images, scale_factor=scale, mode="bilinear"))
+        size = logits["1"].shape[-2:]
+        full = [functional.interpolate(z, size, mode="bilinear", align_corners=False) for z in logits.values()]
+        logits["max"] = torch.stack(full).amax(dim=0)
+        return {f"cross_entropy_{name}": cross_entropy_on_grid(z, batch.masks) for name, z in logits.items()}
+
+    def parameter_groups(self, phase: str) -> list[ParameterGroup]:
+        """Backbone ×1, classifier weights ×10, classifier biases ×20 without decay."""
+        return [
+            ParameterGroup(list(self.backbone.parameters())),
+            ParameterGroup([classifier.weight for classifier in self.classifiers], lr_scale=10.0),
+            ParameterGroup([classifier.bias for classifier in self.classifiers], lr_scale=20.0, weight_decay=0.0),
+        ]
+
+    def train(self, mode: bool = True) -> "DeepLabV2":
+        """Batch norms keep their running statistics, as published."""
+        super().train(mode)
+        for module in self.backbone.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self

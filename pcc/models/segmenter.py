@@ -1,0 +1,70 @@
+"""What the final networks share: cross-entropy on masks with ignored pixels, and how one is found by name."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pcc.errors import InputError, call_with
+from pcc.plugins import load_class
+from pcc.trainable import Batch, ParameterGroup
+
+IGNORE = 255
+
+
+class Segmenter(nn.Module, ABC):
+    """A network from images to per-pixel class logits, trained on masks (pseudo or true)."""
+
+    @abstractmethod
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
+        """Logits at the network's own stride, background first."""
+
+    @abstractmethod
+    def parameter_groups(self, phase: str) -> list[ParameterGroup]:
+        """What ``phase`` trains."""
+
+    def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
+        """Cross-entropy of the logits against the masks."""
+        assert batch.masks is not None and batch.images is not None
+        return {"cross_entropy": cross_entropy(self(batch.images), batch.masks)}
+
+    def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
+        """The frozen part; segmenters that have none never call it."""
+        raise InputError(f"cache_features: {type(self).__name__} has no frozen encoder; set it to false")
+
+    def is_encoder_frozen(self, phase: str) -> bool:
+        """Whether ``encode`` gives the same all through ``phase``."""
+        return False
+
+
+def cross_entropy(logits: Float[Tensor, "B C h w"], masks: UInt8[Tensor, "B H W"]) -> Tensor:
+    """Mean cross-entropy over the pixels that are not ignored, logits brought up to the masks' size.
+
+    A batch whose pixels are all ignored gives zero, with a graph, instead of NaN.
+    """
+    logits = functional.interpolate(logits, masks.shape[-2:], mode="bilinear", align_corners=False)
+    return _mean_over_valid(logits, masks)
+
+
+def cross_entropy_on_grid(logits: Float[Tensor, "B C h w"], masks: UInt8[Tensor, "B H W"]) -> Tensor:
+    """The same with the masks brought down to the logits' grid, nearest cell (sipe.md §8)."""
+    small = functional.interpolate(masks[:, None].float(), logits.shape[-2:], mode="nearest-exact")[:, 0]
+    return _mean_over_valid(logits, small.to(torch.uint8))
+
+
+def _mean_over_valid(logits: Float[Tensor, "B C H W"], masks: UInt8[Tensor, "B H W"]) -> Tensor:
+    valid = (masks != IGNORE).sum().clamp(min=1)
+    return functional.cross_entropy(logits.float(), masks.long(), ignore_index=IGNORE, reduction="sum") / valid
+
+
+def build_segmenter(type: str, num_classes: int, model: dict[str, Any], where: str = "model") -> Segmenter:
+    """The segmenter of module ``pcc.models.{type}``, its settings checked by name.
+
+    Raises:
+        InputError: no such module, or settings that do not fit.
+    """
+    network = load_class("pcc.models", type, Segmenter, "segmenters: type")  # type: ignore[type-abstract]
+    return call_with(network, model, where, num_classes=num_classes)

@@ -1,0 +1,57 @@
+"""Any architecture of segmentation-models-pytorch by name."""
+
+from typing import Any
+
+import segmentation_models_pytorch
+from jaxtyping import Float
+from torch import Tensor
+
+from pcc.errors import InputError
+from pcc.models.segmenter import Segmenter
+from pcc.trainable import ParameterGroup
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class SegmentationModels(Segmenter):
+    """A segmentation-models-pytorch network.
+
+    Args:
+        num_classes: background included.
+        architecture: such as ``unet``, ``fpn``, ``deeplabv3plus``, ``segformer``.
+        encoder: encoder name, ``tu-`` before any timm name.
+        weights: ``random`` or a name of encoder weights, such as ``imagenet`` (fetched or from the cache).
+        settings: passed on to the architecture.
+
+    Raises:
+        InputError: an unknown architecture or encoder, or weights that cannot be had.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        architecture: str,
+        encoder: str,
+        weights: str = "random",
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        try:
+            self.network = segmentation_models_pytorch.create_model(
+                architecture,
+                encoder_name=encoder,
+                encoder_weights=None if weights == "random" else weights,
+                classes=num_classes,
+                **(settings or {}),
+            )
+        except (KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"model: segmentation-models-pytorch refuses {architecture} on {encoder} ({reason})") from error
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C H W"]:
+        mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+        return self.network((images - mean) / std)
+
+    def parameter_groups(self, phase: str) -> list[ParameterGroup]:
+        """Everything is trained."""
+        return [ParameterGroup(list(self.network.parameters()))]

@@ -1,0 +1,117 @@
+"""Extract localization maps of one shard of training images to disk."""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from pcc import artifacts
+from pcc.data.images import image_size as own_size
+from pcc.data.manifest import Manifest, Record
+from pcc.data.samples import image_tensor
+from pcc.errors import InputError, call_with
+from pcc.files import digest, resumable_directory
+from pcc.plugins import load_attribute
+from pcc.progress import track
+from pcc.stages.trained import load_classifier
+
+Batch = list[tuple[Record, tuple[int, int]]]
+
+
+def localize(
+    manifest: Path,
+    classifier: Path,
+    output: Path,
+    *,
+    shard: str,
+    type: str,
+    image_size: int,
+    resize: Literal["square", "keep"] = "square",
+    batch_size: int = 8,
+    precision: Literal["no", "bf16"] = "no",
+    threads: int = 1,
+    code: str = "",
+    **settings: Any,
+) -> None:
+    """Write the maps of background and of each image's own classes, fp16 at grid resolution.
+
+    Args:
+        manifest: manifest.csv.
+        classifier: folder of the trained method.
+        output: the shard's safetensors file.
+        shard: number of the shard within the training split.
+        type: ``cam``, ``iscam``: the name of a module of `pcc.localizations`.
+        image_size: side of the square, or the longer side, that scale 1 sees, pixels.
+        resize: ``square`` squeezes every image into a square; ``keep`` keeps its shape.
+        batch_size: images of one size at a time.
+        precision: ``bf16`` where the hardware is faster with it.
+        threads: CPU threads.
+        code: fingerprint of the stage's code.
+        settings: of the localization.
+    """
+    started = time.monotonic()
+    if resize not in ("square", "keep"):
+        raise InputError(f"localization: resize '{resize}'; allowed: square, keep")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    data, method = Manifest.read(manifest), load_classifier(classifier)
+    patch = method.backbone.multiple_of
+    localization = load_attribute("pcc.localizations", type, "Localization", "localizations: type")
+    localizer = call_with(localization, settings, f"localization {type}", method=method, multiple_of=patch)
+    localizer.eval().requires_grad_(False).to(device)
+    everything = {"type": type, "image_size": image_size, "resize": resize, "batch_size": batch_size,
+                  "precision": precision, **settings}
+    inputs = [manifest, classifier / "weights.safetensors", classifier / "model.json"]
+    key = {"settings": everything, "inputs": {str(p): digest(p) for p in inputs}, "code": code, "shard": shard}
+    batches = list(_batches(data.select("train", shard), image_size, resize, patch, batch_size))
+    with resumable_directory(output, key) as work:
+        parts = [work / f"{number:06d}.safetensors" for number in range(len(batches))]
+        for part, batch in track(list(zip(parts, batches, strict=True)), f"localize {type} {shard}"):
+            if not part.exists():
+                with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+                    artifacts.write_maps(part, _localize(localizer, data, batch, device))
+        found = {image_id: maps for part in parts for image_id, maps in artifacts.read_maps(part)}
+        order = [record.image_id for record in data.select("train", shard)]
+        artifacts.write_maps(output, {image_id: found[image_id] for image_id in order})
+        artifacts.write_provenance(
+            output.with_suffix(".provenance.json"), settings=everything, inputs=inputs, started=started, code=code,
+            shard=shard,
+        )
+
+
+def _localize(
+    localizer: torch.nn.Module, data: Manifest, batch: Batch, device: str
+) -> dict[str, artifacts.Maps]:
+    images = torch.stack([image_tensor(record.image, size) for record, size in batch]).to(device)
+    labels = torch.stack([torch.from_numpy(data.image_labels(record)) for record, _ in batch]).to(device)
+    maps: Tensor = localizer(images, labels).float().cpu()
+    stored = {}
+    for (record, _), values in zip(batch, maps, strict=True):
+        classes = [0, *data.class_ids(record)]
+        stored[record.image_id] = artifacts.Maps(tuple(classes), values[classes], own_size(record.image))
+    return stored
+
+
+def _batches(
+    records: Sequence[Record], side: int, resize: str, multiple: int, batch_size: int
+) -> Iterator[Batch]:
+    """Images of one target size together, sizes in a fixed order."""
+    by_size: dict[tuple[int, int], Batch] = {}
+    for record in records:
+        size = (side, side) if resize == "square" else _kept_shape(own_size(record.image), side)
+        size = (_round_to(size[0], multiple), _round_to(size[1], multiple))
+        by_size.setdefault(size, []).append((record, size))
+    for same in by_size.values():
+        for start in range(0, len(same), batch_size):
+            yield same[start : start + batch_size]
+
+
+def _kept_shape(size: tuple[int, int], side: int) -> tuple[int, int]:
+    factor = side / max(size)
+    return round(size[0] * factor), round(size[1] * factor)
+
+
+def _round_to(side: int, multiple: int) -> int:
+    return max(1, round(side / multiple)) * multiple

@@ -1,0 +1,67 @@
+"""Turn one shard of localization maps into pseudo masks."""
+
+import time
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pcc import artifacts
+from pcc.artifacts import IGNORE, Maps
+from pcc.data.images import read_image
+from pcc.data.manifest import Manifest
+from pcc.errors import InputError, call_with
+from pcc.files import digest, publish, resumable_directory
+from pcc.parallel import map_in_processes
+from pcc.plugins import load_attribute
+from pcc.progress import track
+
+
+def pseudo_masks(
+    manifest: Path, maps: Path, output: Path, *, type: str, threads: int = 1, code: str = "", **settings: Any
+) -> None:
+    """Write one palette PNG per image: class ids of background and the image's own tags, 255 where left open.
+
+    Args:
+        manifest: manifest.csv.
+        maps: a shard of localization maps.
+        output: folder of the masks.
+        type: ``argmax``, ``threshold``, ``crf``: the name of a module of `pcc.refine` with a ``refine`` function.
+        threads: processes.
+        code: fingerprint of the stage's code.
+        settings: of the refinement.
+    """
+    started = time.monotonic()
+    load_attribute("pcc.refine", type, "refine", "refinements: type")
+    images = {record.image_id: record.image for record in Manifest.read(manifest).select(split="train")}
+    everything = {"type": type, **settings}
+    key = {"settings": everything, "inputs": {str(p): digest(p) for p in (manifest, maps)}, "code": code}
+    with resumable_directory(output, key) as work:
+        refine_one = partial(_refine_one, type, settings, work)
+        todo = list(_todo(maps, images, work))
+        for _ in track(map_in_processes(refine_one, todo, threads), f"refine {type}", len(todo)):
+            pass
+        artifacts.write_provenance(
+            work / "provenance.json", settings=everything, inputs=[manifest, maps], started=started, code=code
+        )
+        publish(work, output)
+
+
+def _todo(maps: Path, images: Mapping[str, Path], work: Path) -> Iterator[tuple[str, Path, Maps]]:
+    """What a killed run has left to do; maps are small (grid resolution), so a shard of them fits in memory."""
+    for image_id, stored in artifacts.read_maps(maps):
+        if image_id not in images:
+            raise InputError(f"{maps}: image {image_id} is not in the manifest; run `pcc localize` again")
+        if not (work / f"{image_id}.png").exists():
+            yield image_id, images[image_id], stored
+
+
+def _refine_one(type: str, settings: Mapping[str, Any], work: Path, item: tuple[str, Path, Maps]) -> None:
+    image_id, path, stored = item
+    refine = load_attribute("pcc.refine", type, "refine", "refinements: type")
+    channels = call_with(refine, settings, f"refinement {type}", image=read_image(path), maps=stored.values)
+    class_ids = np.full(256, IGNORE, dtype=np.uint8)
+    class_ids[: len(stored.classes)] = stored.classes
+    artifacts.write_mask(work / f"{image_id}.png", class_ids[channels])

@@ -1,0 +1,70 @@
+"""Train the final network on pseudo masks, or on true masks for comparison."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from pcc.data.manifest import Manifest, Record
+from pcc.data.training_masks import check_training_masks
+from pcc.errors import InputError
+from pcc.models.segmenter import build_segmenter
+from pcc.stages.trained import train_to
+
+
+def train_segmenter(
+    manifest: Path,
+    masks: Sequence[Path],
+    output: Path,
+    *,
+    type: str,
+    model: dict[str, Any],
+    training: dict[str, Any],
+    supervision: Literal["tags", "masks"] = "tags",
+    seed: int = 0,
+    threads: int = 1,
+    code: str = "",
+) -> None:
+    """Train on the pseudo masks in ``masks``, after checking them; ``supervision: masks`` takes the true ones.
+
+    Args:
+        manifest: manifest.csv.
+        masks: folders of pseudo masks, one per shard.
+        output: folder for weights.safetensors, model.json, losses.csv, tensorboard/, provenance.json.
+        type: the name of a module of `pcc.models` that holds a segmenter.
+        model: settings of the segmenter.
+        training: see `pcc.stages.trained.train_to`.
+        supervision: ``tags`` for pseudo masks, ``masks`` for true ones.
+        seed: of initial weights, order, augmentation and dropout.
+        threads: CPU threads.
+        code: fingerprint of the stage's code.
+    """
+    data = Manifest.read(manifest)
+    records = data.select(split="train")
+    files = _true_masks(records) if supervision == "masks" else _pseudo_masks(records, masks)
+    records = [record for record in records if record.image_id in files]
+    check_training_masks(files, data)
+    torch.manual_seed(seed)
+    segmenter = build_segmenter(type, data.dataset.num_classes, model)
+    description = {"type": type, "classes": list(data.dataset.classes), "model": model, "supervision": supervision}
+    train_to(
+        output, segmenter, description, manifest=manifest, records=records, masks=files, training=training,
+        inputs=[manifest, *masks], seed=seed, threads=threads, code=code,
+    )
+
+
+def _true_masks(records: Sequence[Record]) -> Mapping[str, Path]:
+    files = {record.image_id: record.mask for record in records if record.mask is not None}
+    if not files:
+        raise InputError("supervision: masks needs true masks, and no training image of this data set has one")
+    return files
+
+
+def _pseudo_masks(records: Sequence[Record], folders: Sequence[Path]) -> Mapping[str, Path]:
+    found = {file.stem: file for folder in folders for file in folder.glob("*.png")}
+    if missing := [record.image_id for record in records if record.image_id not in found]:
+        raise InputError(
+            f"{len(missing)} training images have no pseudo mask, first {missing[0]}; run `pcc pseudo_masks` for all shards"
+        )
+    return {record.image_id: found[record.image_id] for record in records}

@@ -1,0 +1,128 @@
+"""A trained network as an artifact: how it is trained, written, and read back."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from safetensors.torch import load_file
+from torch import nn
+
+from pcc import artifacts
+from pcc.checkpoints import LOSSES
+from pcc.data.manifest import Manifest, Record
+from pcc.data.samples import Augmentation, TrainingSamples
+from pcc.errors import InputError, call_with
+from pcc.files import digest, publish, read_json, resumable_directory, write_json
+from pcc.methods import Method, load_method
+from pcc.models.segmenter import Segmenter, build_segmenter
+from pcc.training import Phase, Recipe, fit
+
+WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
+N = TypeVar("N", bound=nn.Module)
+
+
+def train_to(
+    output: Path,
+    model: nn.Module,
+    description: Mapping[str, Any],
+    *,
+    manifest: Path,
+    records: Sequence[Record],
+    masks: Mapping[str, Path] | None,
+    training: Mapping[str, Any],
+    inputs: Sequence[Path],
+    seed: int,
+    threads: int,
+    code: str,
+) -> None:
+    """Train ``model`` and write weights, description, losses, TensorBoard and provenance into ``output``.
+
+    A killed run leaves its checkpoint in a hidden sibling of ``output`` and is taken up from there.
+
+    Args:
+        output: folder of the artifact.
+        model: a classifier or a segmenter.
+        description: what `load_classifier` or `load_segmenter` needs to build it again.
+        manifest: path of the manifest.
+        records: training images.
+        masks: mask file by image id, for segmenters.
+        training: ``image_size``, ``augmentation``, ``phases`` and the settings of `Recipe`.
+        inputs: files the result depends on.
+        seed: of everything random.
+        threads: CPU threads; one of them loads images where there are several.
+        code: fingerprint of the stage's code.
+    """
+    started = time.monotonic()
+    settings = {**description, "training": training, "seed": seed}
+    samples, recipe = call_with(
+        _plan, dict(training), "training", manifest=Manifest.read(manifest), records=records, masks=masks, seed=seed
+    )
+    key = {"settings": settings, "inputs": {str(p): digest(p) for p in inputs}, "code": code}
+    with resumable_directory(output, key) as work:
+        fit(model, samples, recipe, seed=seed, work=work, workers=min(threads - 1, 4))
+        artifacts.write_weights(output / WEIGHTS, model.state_dict())
+        write_json(output / DESCRIPTION, description)
+        artifacts.write_provenance(
+            output / "provenance.json", settings=settings, inputs=inputs, started=started, code=code, seed=seed
+        )
+        publish(work / "tensorboard", output / "tensorboard")
+        publish(work / LOSSES, output / LOSSES)
+
+
+def _plan(
+    *,
+    manifest: Manifest,
+    records: Sequence[Record],
+    masks: Mapping[str, Path] | None,
+    seed: int,
+    image_size: int,
+    phases: Sequence[Mapping[str, Any]],
+    batch_size: int,
+    augmentation: Mapping[str, Any] | None = None,
+    optimizer: str = "adamw",
+    weight_decay: float = 0.0,
+    momentum: float = 0.9,
+    clip_norm: float | None = None,
+    precision: str = "no",
+    checkpoint_every: int = 200,
+    cache_features: bool = False,
+) -> tuple[TrainingSamples, Recipe]:
+    how = call_with(Augmentation, augmentation or {}, "training.augmentation")
+    stretches = [call_with(Phase, phase, f"training.phases[{i}]") for i, phase in enumerate(phases)]
+    recipe = Recipe(
+        stretches, batch_size, optimizer, weight_decay, momentum, clip_norm, precision, checkpoint_every, cache_features
+    )
+    return TrainingSamples(manifest, records, image_size, how, seed, masks), recipe
+
+
+def load_classifier(folder: Path) -> Method:
+    """The trained method of ``folder``, in evaluation mode."""
+    made = _description(folder)
+    method = load_method(made["type"], len(made["classes"]), made["clusters"], _without_weights(made["model"]))
+    return _with_weights(method, folder)
+
+
+def load_segmenter(folder: Path) -> Segmenter:
+    """The trained segmenter of ``folder``, in evaluation mode."""
+    made = _description(folder)
+    segmenter = build_segmenter(made["type"], len(made["classes"]) + 1, _without_weights(made["model"]))
+    return _with_weights(segmenter, folder)
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    if not (folder / DESCRIPTION).is_file():
+        raise InputError(f"{folder}: no trained network here ({DESCRIPTION} is missing); run its training stage")
+    return read_json(folder / DESCRIPTION)
+
+
+def _with_weights(network: N, folder: Path) -> N:
+    network.load_state_dict(load_file(folder / WEIGHTS))
+    return network.eval().requires_grad_(False)
+
+
+def _without_weights(settings: Any) -> Any:
+    """The same settings with random weights wherever some are named: the artifact's own replace them."""
+    if isinstance(settings, Mapping):
+        return {k: "random" if k == "weights" else _without_weights(v) for k, v in settings.items()}
+    return settings

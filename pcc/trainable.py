@@ -1,0 +1,61 @@
+"""What a training loop and the things it trains know of each other."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+
+class Batch(NamedTuple):
+    """What one step sees; a sample is a batch without the first axis.
+
+    Attributes:
+        images: RGB in 0..1, before any model's own normalisation; None when ``features`` stand in for them.
+        labels: image-level labels, multi-hot; vector index i is class id i+1.
+        masks: class ids with 255 ignored, for segmenters.
+        features: what ``encode`` gave for the images, where it never changes.
+    """
+
+    images: Float[Tensor, "*B 3 H W"] | None
+    labels: Float[Tensor, "*B K"]
+    masks: UInt8[Tensor, "*B H W"] | None = None
+    features: Float[Tensor, "*B D h w"] | None = None
+
+
+@dataclass
+class ParameterGroup:
+    """Parameters that share a learning rate and a weight decay."""
+
+    parameters: list[nn.Parameter]
+    lr_scale: float = 1.0
+    weight_decay: float | None = None
+
+
+class Samples(Protocol):
+    """Training images by (epoch, index).
+
+    Attributes:
+        views: above 0, the sample of (epoch, index) is that of (epoch mod views, index); 0: every epoch differs.
+    """
+
+    views: int
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, key: tuple[int, int]) -> Batch: ...
+
+
+class Trainable(Protocol):
+    """What `fit` asks of a module, classifier or segmenter."""
+
+    def parameter_groups(self, phase: str) -> list[ParameterGroup]:
+        """The parameters that ``phase`` trains; all others stay as they are."""
+
+    def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
+        """Named scalar losses, already weighted; their sum is descended."""
+
+    def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
+        """The part of the forward pass that can be computed once when ``is_encoder_frozen``."""
+
+    def is_encoder_frozen(self, phase: str) -> bool:
+        """Whether ``encode`` gives the same all through ``phase``."""

@@ -1,0 +1,254 @@
+"""The one training loop: classifiers and segmenters, one process or many, resumable at any step.
+
+Everything random in a step is a function of (seed, phase, step) or, for augmentation, of (seed, epoch, image), so a
+run taken up after a kill ends with the weights of an unbroken one.
+"""
+
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DataLoaderConfiguration
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from pcc.checkpoints import CHECKPOINT, LossLog, Position, load_checkpoint, restore_optimizer, save_checkpoint
+from pcc.errors import InputError
+from pcc.feature_cache import cached_features
+from pcc.progress import track
+from pcc.trainable import Batch, ParameterGroup, Samples, Trainable
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training with its own learning rate and its own trained parameters.
+
+    Attributes:
+        name: handed to the model's ``parameter_groups`` and ``losses``.
+        epochs: passes over the training images.
+        lr: peak learning rate.
+        schedule: how it falls to zero over the phase (``constant`` does not).
+    """
+
+    name: str
+    epochs: int
+    lr: float
+    schedule: Literal["constant", "cosine", "poly"] = "cosine"
+
+    def lr_at(self, step: int, steps: int) -> float:
+        """Learning rate of step ``step`` of ``steps`` (poly: power 0.9)."""
+        done = step / steps
+        fall = {"constant": 1.0, "cosine": 0.5 * (1 + math.cos(math.pi * done)), "poly": (1 - done) ** 0.9}
+        return self.lr * fall[self.schedule]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of `fit`.
+
+    Attributes:
+        phases: in order.
+        batch_size: images per step over all processes together.
+        optimizer: ``adamw``, ``adam`` or ``sgd``.
+        weight_decay: for groups that set none themselves.
+        momentum: SGD only.
+        clip_norm: global gradient norm at most this; None leaves gradients alone.
+        precision: ``no`` (fp32), ``bf16`` or ``fp16``.
+        checkpoint_every: steps between checkpoints.
+        cache_features: compute a frozen encoder once per image and view instead of every step.
+    """
+
+    phases: Sequence[Phase]
+    batch_size: int
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    clip_norm: float | None = None
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    checkpoint_every: int = 200
+    cache_features: bool = False
+
+
+def fit(model: nn.Module, samples: Samples, recipe: Recipe, *, seed: int, work: Path, workers: int = 0) -> None:
+    """Train ``model`` in place; on return it is in evaluation mode.
+
+    Args:
+        model: a `Trainable` module.
+        samples: training images.
+        recipe: phases, batch size, optimizer.
+        seed: of order, augmentation and dropout.
+        work: folder for the checkpoint, the losses and the feature cache; what is in it is taken up again.
+        workers: loader processes.
+
+    Raises:
+        InputError: a batch that cannot be shared evenly by the processes, or a loss that is not finite.
+    """
+    run = _Run(model, samples, recipe, seed, work, workers)
+    position = load_checkpoint(work / CHECKPOINT, model)
+    while position.phase < len(recipe.phases):
+        position = run.phase(position)
+    run.finish()
+    model.eval()
+
+
+class _Run:
+    """One call of `fit`: what all phases share."""
+
+    def __init__(
+        self, model: nn.Module, samples: Samples, recipe: Recipe, seed: int, work: Path, workers: int
+    ) -> None:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        self.model, self.samples, self.recipe = model, samples, recipe
+        self.seed, self.work, self.workers = seed, work, workers
+        self.accelerator = Accelerator(
+            mixed_precision=recipe.precision, dataloader_config=DataLoaderConfiguration(split_batches=True)
+        )
+        processes = self.accelerator.num_processes
+        if recipe.batch_size % processes:
+            raise InputError(
+                f"training.batch_size: {recipe.batch_size} images cannot be shared by {processes} processes; "
+                "choose a multiple, so that the result does not depend on the number of GPUs"
+            )
+        model.to(self.accelerator.device)
+        self.losses: LossLog | None = None
+
+    def phase(self, at: Position) -> Position:
+        """Train from position ``at`` to the end of its phase, and return where the next begins."""
+        phase, trainable = self.recipe.phases[at.phase], cast(Trainable, self.model)
+        self.losses = self.losses or LossLog(self.work, rows=at.rows, main=self.accelerator.is_main_process)
+        groups = trainable.parameter_groups(phase.name)
+        _train_only(self.model, groups)
+        samples = self._samples(trainable, phase)
+        batches = _Batches(len(samples), self.recipe.batch_size, phase.epochs, f"{self.seed}/{phase.name}", at.step)
+        module, optimizer, loader = self._prepare(groups, samples, batches)
+        restore_optimizer(optimizer, self.accelerator, at)
+        shown = ""
+        steps = track(loader, f"train {phase.name}", batches.total, done=at.step, status=lambda: shown)
+        for step, batch in enumerate(steps, at.step):
+            lr = phase.lr_at(step, batches.total)
+            named = self._step(module, optimizer, batch, phase, step, lr)
+            self.losses.add(phase.name, step // batches.per_epoch, lr, named)
+            shown = f"loss {sum(named.values()):.4f}"
+            if (step + 1) % self.recipe.checkpoint_every == 0 and step + 1 < batches.total:
+                self._save(optimizer, Position(at.phase, step + 1))
+        return self._save(None, Position(at.phase + 1))
+
+    def _samples(self, trainable: Trainable, phase: Phase) -> Samples:
+        if not (self.recipe.cache_features and self.samples.views and trainable.is_encoder_frozen(phase.name)):
+            return self.samples
+        with self.accelerator.main_process_first():
+            return cached_features(
+                trainable, self.samples, self.work / "features", self.accelerator, self.recipe.batch_size
+            )
+
+    def _prepare(self, groups: Sequence[ParameterGroup], samples: Samples, batches: "_Batches") -> tuple[Any, Any, Any]:
+        loader = DataLoader(
+            cast(Dataset[Batch], samples), batch_sampler=batches, num_workers=self.workers, collate_fn=_collate
+        )
+        optimizer = _optimizer(groups, self.recipe)
+        return self.accelerator.prepare(_LossModule(self.model), optimizer, loader)
+
+    def _step(
+        self, module: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, phase: Phase, step: int, lr: float
+    ) -> dict[str, float]:
+        torch.manual_seed(_number(f"{self.seed}/{phase.name}/{step}/{self.accelerator.process_index}"))
+        for group in optimizer.param_groups:
+            group["lr"] = group["lr_scale"] * lr
+        named = module(batch, phase.name)
+        self.accelerator.backward(torch.stack(list(named.values())).sum())
+        if self.recipe.clip_norm is not None:
+            self.accelerator.clip_grad_norm_(module.parameters(), self.recipe.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        values = {name: float(value.detach()) for name, value in named.items()}
+        if not all(math.isfinite(v) for v in values.values()):
+            raise InputError(
+                f"training diverged in phase {phase.name}, step {step}: {values}; lower the learning rate"
+            )
+        return values
+
+    def _save(self, optimizer: torch.optim.Optimizer | None, at: Position) -> Position:
+        if self.accelerator.is_main_process and self.losses is not None:
+            at.rows = self.losses.flush()
+            save_checkpoint(self.work / CHECKPOINT, self.model, optimizer, self.accelerator, at)
+        self.accelerator.wait_for_everyone()
+        return at
+
+    def finish(self) -> None:
+        """Close what is open."""
+        if self.losses is not None:
+            self.losses.close()
+        self.accelerator.free_memory()
+
+
+def _train_only(model: nn.Module, groups: Sequence[ParameterGroup]) -> None:
+    """Only what a group names gets gradients, so frozen parts build no graph; the model decides what ``train`` means."""
+    model.train()
+    model.requires_grad_(False)
+    for group in groups:
+        for parameter in group.parameters:
+            parameter.requires_grad_(True)
+
+
+def _optimizer(groups: Sequence[ParameterGroup], recipe: Recipe) -> torch.optim.Optimizer:
+    settings = [
+        {
+            "params": g.parameters,
+            "lr_scale": g.lr_scale,
+            "weight_decay": recipe.weight_decay if g.weight_decay is None else g.weight_decay,
+        }
+        for g in groups
+    ]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(settings, lr=0.0, momentum=recipe.momentum)
+    return (torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam)(settings, lr=0.0)
+
+
+def _number(text: str) -> int:
+    """A seed from words; crc32 is the same in every process and version, ``hash`` is not."""
+    return zlib.crc32(text.encode())
+
+
+def _collate(batch: list[Batch]) -> Batch:
+    columns = zip(*batch, strict=True)
+    return Batch(*(None if column[0] is None else torch.stack(column) for column in columns))
+
+
+class _LossModule(nn.Module):
+    """``losses`` as ``forward``: data-parallel wrappers synchronise gradients of forward only."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch, phase: str) -> dict[str, Tensor]:
+        return cast(Trainable, self.model).losses(batch, phase)
+
+
+class _Batches:
+    """Batches of (epoch, index), each epoch a fresh permutation; starts at any step. An incomplete batch is dropped."""
+
+    drop_last = True
+
+    def __init__(self, count: int, batch_size: int, epochs: int, seed: str, start: int) -> None:
+        self.count, self.epochs, self.seed, self.start = count, epochs, seed, start
+        self.batch_size = min(batch_size, count)
+        self.per_epoch = count // self.batch_size
+        self.total = self.per_epoch * epochs
+
+    def __len__(self) -> int:
+        return self.total - self.start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for epoch in range(self.start // self.per_epoch, self.epochs):
+            order = np.random.default_rng(_number(f"{self.seed}/{epoch}")).permutation(self.count)
+            for step in range(self.per_epoch):
+                if epoch * self.per_epoch + step >= self.start:
+                    chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
+                    yield [(epoch, int(i)) for i in chosen]
