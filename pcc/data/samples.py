@@ -16,7 +16,6 @@ from torchvision.transforms.v2 import functional
 from pcc.artifacts import IGNORE, read_mask
 from pcc.data.images import read_image
 from pcc.data.manifest import Manifest, Record
-from pcc.errors import InputError
 from pcc.trainable import Batch
 
 # The mean colour of ImageNet: padding that a normalised network sees as zero.
@@ -41,10 +40,6 @@ class Augmentation:
     flip: bool = True
     rotate90: bool = False
     jitter: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.crop not in ("none", "resized", "random"):
-            raise InputError(f"training.augmentation.crop: '{self.crop}'; allowed: none, resized, random")
 
     @property
     def views(self) -> int:

@@ -1,0 +1,1 @@
+"""Category clusters: partitions of the class names, and who proposes them."""

@@ -1,0 +1,120 @@
+"""Partitions of the class names: exact or refused, compared, and merged by consensus.
+
+Wherever a partition is taken it may be a list of member lists, a list of ``{"name": ..., "members": [...]}``
+as in clusters.json, or a mapping from cluster name to members. Names of clusters never count.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+
+from pcc.errors import InputError
+
+Partition = Sequence[Sequence[str]] | Sequence[Mapping[str, Any]] | Mapping[str, Sequence[str]]
+TIE = 1e-9  # pairs exactly at the threshold are together in spite of rounding
+
+
+class Consensus(NamedTuple):
+    """What several partitions of the same names agree on.
+
+    Attributes:
+        clusters: the consensus partition: members sorted, clusters by their first member.
+        agreement: mean pairwise adjusted Rand index of the given partitions; 1 when they are all the same.
+    """
+
+    clusters: list[tuple[str, ...]]
+    agreement: float
+
+
+def members(clusters: Partition) -> list[tuple[str, ...]]:
+    """The members of each cluster, in the order given."""
+    if isinstance(clusters, Mapping):
+        return [tuple(names) for names in clusters.values()]
+    return [tuple(c["members"]) if isinstance(c, Mapping) else tuple(c) for c in clusters]
+
+
+def validate(clusters: Partition, names: Sequence[str]) -> None:
+    """Check that ``clusters`` holds every one of ``names`` exactly once; one-member clusters are legal.
+
+    Raises:
+        InputError: one line for each name missing, repeated or unknown, and for each empty cluster.
+    """
+    groups = members(clusters)
+    counts = Counter(name for group in groups for name in group)
+    problems = [
+        f"clusters: cluster {number} is empty; drop it" for number, group in enumerate(groups, 1) if not group
+    ]
+    problems += [
+        f"clusters: '{name}' is missing; put it into one cluster" for name in names if name not in counts
+    ]
+    problems += [
+        f"clusters: '{name}' is given {count} times; keep it in one cluster"
+        for name, count in counts.items()
+        if count > 1
+    ]
+    problems += [
+        f"clusters: '{name}' is unknown; it is none of the class names"
+        for name in counts
+        if name not in names
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def same(a: Partition, b: Partition) -> bool:
+    """Whether two partitions group the names alike, whatever the names and the order of clusters."""
+    return {frozenset(group) for group in members(a)} == {frozenset(group) for group in members(b)}
+
+
+def consensus(partitions: Sequence[Partition]) -> Consensus:
+    """Merge partitions of the same names.
+
+    Two names are as near as the share of partitions that put them together (co-association); average linkage
+    then joins clusters whose members are together in at least half of the partitions, on average.
+
+    Args:
+        partitions: one or more, exact partitions of the same names.
+
+    Raises:
+        InputError: there are none, or one does not partition the names of the first.
+    """
+    if not partitions:
+        raise InputError("clusters: a consensus needs at least one partition")
+    # Sorted, because average linkage breaks ties by position: the order given must not matter.
+    names = sorted({name for group in members(partitions[0]) for name in group})
+    for partition in partitions:
+        validate(partition, names)
+    assigned = np.stack([_assignment(partition, names) for partition in partitions])
+    together = (assigned[:, :, None] == assigned[:, None, :]).mean(axis=0)
+    found = np.ones(1, int)
+    if len(names) > 1:
+        found = fcluster(linkage(squareform(1 - together, checks=False), "average"), 0.5 + TIE, "distance")
+    groups: dict[int, list[str]] = {}
+    for name, number in zip(names, found.tolist(), strict=True):
+        groups.setdefault(number, []).append(name)
+    indices = [adjusted_rand_index(a, b) for a, b in combinations(assigned, 2)]
+    return Consensus([tuple(group) for group in groups.values()], float(np.mean(indices)) if indices else 1.0)
+
+
+def adjusted_rand_index(a: np.ndarray, b: np.ndarray) -> float:
+    """Agreement of two assignments [n]: 1 when equal, 0 on average by chance (Hubert and Arabie 1985)."""
+    table = np.zeros((a.max() + 1, b.max() + 1), dtype=np.int64)
+    np.add.at(table, (a, b), 1)
+    both, in_a, in_b = (_pairs(counts) for counts in (table, table.sum(1), table.sum(0)))
+    expected = in_a * in_b / max(_pairs(np.array(len(a))), 1)
+    most = (in_a + in_b) / 2
+    return 1.0 if most == expected else float((both - expected) / (most - expected))
+
+
+def _pairs(counts: np.ndarray) -> int:
+    return int((counts * (counts - 1) // 2).sum())
+
+
+def _assignment(partition: Partition, names: Sequence[str]) -> np.ndarray:
+    number = {name: index for index, group in enumerate(members(partition)) for name in group}
+    return np.array([number[name] for name in names])

@@ -1,0 +1,1 @@
+"""Data sets: one module per format, each with ``read(output, **settings) -> Manifest``."""

@@ -1,0 +1,121 @@
+"""What must hold before any training: every problem of a data set at once, one line each."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from pcc.artifacts import read_mask
+from pcc.data import ids
+from pcc.data.classes import unknown_class
+from pcc.data.images import image_size, read_image
+from pcc.data.labels import mask_value_fault
+from pcc.data.manifest import SPLITS, Dataset, Manifest, Record
+from pcc.errors import InputError
+from pcc.progress import track
+
+Size = tuple[int, int]
+
+
+def _decoded_size(record: Record) -> Size:
+    height, width, _ = read_image(record.image).shape
+    return height, width
+
+
+# How the size of an image is found out: by decoding it, or by trusting its header.
+VERIFY: dict[str, Callable[[Record], Size]] = {
+    "full": _decoded_size,
+    "headers": lambda r: image_size(r.image),
+}
+
+
+def find_problems(
+    manifest: Manifest, *, verify: str = "full", allow_unlabelled: bool = False, threads: int = 1
+) -> list[str]:
+    """All that is wrong with a data set.
+
+    Args:
+        manifest: what a reader found, with the problems it met itself.
+        verify: ``full`` decodes every image; ``headers`` reads only their headers, so that damage further on
+            in a file shows up only in training. Masks are read in full either way.
+        allow_unlabelled: accept training images without labels as all-background.
+        threads: how many images are decoded at a time.
+
+    Returns:
+        One line for each problem: where (file and line), what, and what to do; empty when all is well.
+
+    Raises:
+        InputError: ``verify`` is not one of the two.
+    """
+    if verify not in VERIFY:
+        raise InputError(f"dataset.verify: '{verify}' is not one of {', '.join(VERIFY)}")
+    problems = list(manifest.problems)
+    first_seen: dict[str, Record] = {}
+    for record in manifest.records:
+        problems += _record_problems(record, manifest.dataset, first_seen, allow_unlabelled)
+    problems += _file_problems(list(first_seen.values()), manifest.dataset, verify, threads)
+    # A reader leaves out the rows it has a problem with: a split that looks empty then may not be.
+    present = {record.split for record in manifest.records}
+    if not manifest.problems:
+        name = manifest.dataset.name
+        problems += [
+            f"data set {name}: split {s} is empty; give it an image" for s in SPLITS if s not in present
+        ]
+    return problems
+
+
+def _record_problems(
+    record: Record, dataset: Dataset, first_seen: dict[str, Record], allow_unlabelled: bool
+) -> Iterator[str]:
+    """Faults of id and labels; ``first_seen`` collects the records whose files are worth opening."""
+    where = record.where or f"image {record.image_id}"
+    if fault := ids.fault(record.image_id):
+        yield f"{where}: image id {record.image_id!r} {fault}; use a plain file name without suffix"
+    elif (first := first_seen.setdefault(record.image_id, record)) is not record:
+        seen = f"{first.where} (split {first.split})"
+        yield f"{where}: image id {record.image_id} is there twice, first at {seen}; keep one"
+    for name in record.labels:
+        if name not in dataset.classes:
+            yield unknown_class(name, dataset.classes, where)
+    if record.split not in SPLITS:
+        yield f"{where}: split '{record.split}' is not one of {', '.join(SPLITS)}; rename it"
+    if record.split == "train" and not record.labels and not allow_unlabelled and not fault:
+        yield (
+            f"{where}: training image {record.image_id} has no labels; label it, take it out, or set "
+            "allow_unlabelled: true to train on it as all-background"
+        )
+
+
+def _file_problems(records: list[Record], dataset: Dataset, verify: str, threads: int) -> Iterator[str]:
+    """Open every image and mask; the lines come in the order of the records, whatever the threads do."""
+    opened = partial(_open_record, dataset=dataset, verify=verify)
+    with ThreadPoolExecutor(max(threads, 1)) as pool:
+        for problems in track(pool.map(opened, records), "checking images", len(records)):
+            yield from problems
+
+
+def _open_record(record: Record, dataset: Dataset, verify: str) -> list[str]:
+    problems: list[str] = []
+    size = None
+    try:
+        size = VERIFY[verify](record)
+    except InputError as error:
+        problems += error.problems
+    try:
+        if record.mask is not None:
+            problems += _mask_problems(record.mask, size, dataset.num_foreground)
+    except InputError as error:
+        problems += error.problems
+    return [f"{record.where}: {problem}" if record.where else problem for problem in problems]
+
+
+def _mask_problems(mask_path: Path, size: Size | None, num_foreground: int) -> Iterator[str]:
+    mask = read_mask(mask_path)
+    height, width = mask.shape
+    if size is not None and (height, width) != size:
+        fitting = f"its image (EXIF orientation applied) {size[1]}x{size[0]}"
+        yield f"{mask_path}: mask is {width}x{height} pixels, {fitting}; make the mask fit"
+    if fault := mask_value_fault(np.unique(mask).tolist(), num_foreground):
+        yield f"{mask_path}: {fault}"

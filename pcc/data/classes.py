@@ -1,0 +1,51 @@
+"""Class lists: given in the configuration, or in a YAML file such as resources/voc12.yaml."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import yaml
+
+from pcc.errors import InputError
+
+Taxonomy = dict[str, tuple[str, ...]]
+
+
+def read_classes(classes: Sequence[str] | str) -> tuple[tuple[str, ...], Taxonomy | None]:
+    """The foreground names in the order of their ids, and their taxonomy where one is given.
+
+    Args:
+        classes: the names themselves, or the path of a YAML file with ``classes`` and, if it likes,
+            ``taxonomy``.
+
+    Raises:
+        InputError: the file is missing or holds something else.
+    """
+    if not isinstance(classes, str):
+        return tuple(str(name) for name in classes), None
+    path = Path(classes)
+    if not path.is_file():
+        raise InputError(f"{path}: class list is missing; give a list of names or the path of a YAML file")
+    try:
+        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+        taxonomy = stored.get("taxonomy")
+        names = tuple(str(name) for name in stored["classes"])
+        return names, None if taxonomy is None else {
+            g: tuple(str(n) for n in ns) for g, ns in taxonomy.items()
+        }
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a class list; it needs 'classes: [name, ...]'") from error
+
+
+def unknown_class(name: str, classes: Iterable[str], where: str) -> str:
+    """The one line about a name that no class has."""
+    return (
+        f"{where}: unknown class '{name}'{did_you_mean(name, classes)}; correct it or add it to the classes"
+    )
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """``, did you mean 'dog'?`` where one of ``names`` is near, else nothing."""
+    folded = {known.casefold(): known for known in names}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1)
+    return f", did you mean '{folded[near[0]]}'?" if near else ""

@@ -1,0 +1,70 @@
+"""One way to read an image: whatever the file holds, three 8-bit channels the right way up."""
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import ExifTags, Image, ImageOps
+
+from pcc.errors import InputError
+
+# What Pillow's decoders raise on damaged files, beside OSError.
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+
+
+def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+    """Read an image as RGB, [H, W, 3].
+
+    The EXIF orientation is applied. Grey is repeated over the channels; CMYK, palette and other colour spaces
+    are converted; transparency is laid over white, as viewers show it; 16-bit grey is divided by 257 (65535
+    becomes 255). Of an animation the first frame is taken.
+
+    Raises:
+        InputError: missing, empty or damaged file, or floating-point pixels, whose range is not known.
+    """
+    with _opened(path) as image:
+        return np.asarray(_to_rgb(ImageOps.exif_transpose(image), path))
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(height, width) as `read_image` would give them, from the file's header alone.
+
+    Raises:
+        InputError: missing or empty file, or no image header.
+    """
+    with _opened(path) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
+        return (image.width, image.height) if turned else (image.height, image.width)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    if not path.is_file():
+        raise InputError(f"{path}: file is missing; restore it or take the image out of the list")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: file is empty (0 bytes); restore it or take the image out of the list")
+    try:
+        with Image.open(path) as image:
+            yield image
+    except DAMAGE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"{path}: image cannot be read ({reason}); restore it or take it out of the list"
+        ) from error
+
+
+def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip at 255
+        return Image.fromarray(
+            (np.asarray(image, dtype=np.uint32).clip(0, 65535) // 257).astype(np.uint8)
+        ).convert("RGB")
+    if image.mode == "F":
+        raise InputError(f"{path}: pixels are floating-point numbers of unknown range; save as 8-bit RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")

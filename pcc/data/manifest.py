@@ -1,0 +1,224 @@
+"""The manifest: which images there are, their tags, their masks if any, their split and shard.
+
+Class ids, said once for the whole package: 0 is background, 255 is ignore, and index i of a vector over the K
+foreground classes is class id i + 1. ``num_classes`` counts background, ``num_foreground`` does not.
+"""
+
+import csv
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from pcc.data.tables import read_table
+from pcc.errors import InputError
+from pcc.files import read_json, write_json, write_text
+
+BACKGROUND = "background"
+SEPARATOR = ";"
+SPLITS = ("train", "val")
+COLUMNS = ("image_id", "image", "labels", "mask", "split", "shard", "scored")
+MAX_FOREGROUND = 254
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image.
+
+    Attributes:
+        image_id: its unique name, usable as a file name.
+        image: path of the image, usable from the working directory.
+        labels: names of the classes present; none for an image of background only.
+        mask: path of its mask (PNG of class ids), where there is one.
+        split: ``train`` or ``val``.
+        shard: ``000``, ``001``, ... within the split.
+        scored: whether its mask may be scored.
+        where: file and line it came from, for messages; not stored.
+    """
+
+    image_id: str
+    image: Path
+    labels: tuple[str, ...]
+    mask: Path | None
+    split: str
+    shard: str = "000"
+    scored: bool = True
+    where: str = field(default="", compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What is said of all images at once.
+
+    Attributes:
+        name: the data set's name, a path segment of its results.
+        classes: the K foreground names; the i-th has class id i + 1.
+        taxonomy: the data set's own grouping of the names, where it has one.
+        eval_classes: foreground names that are scored besides background; all when empty is given.
+
+    Raises:
+        InputError: names that are empty, repeated or reserved, or scored classes that do not exist.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    taxonomy: dict[str, tuple[str, ...]] | None = None
+    eval_classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"data set {self.name}: class name {name!r} {fault}"
+            for name in dict.fromkeys(self.classes)
+            if (fault := _name_fault(name, self.classes))
+        ]
+        if not 1 <= len(self.classes) <= MAX_FOREGROUND:
+            problems.append(f"data set {self.name}: {len(self.classes)} classes; give 1 to {MAX_FOREGROUND}")
+        problems += [
+            f"data set {self.name}: eval_classes names '{name}', which is not one of its classes"
+            for name in self.eval_classes
+            if name not in self.classes
+        ]
+        if problems:
+            raise InputError(problems)
+        if not self.eval_classes:
+            object.__setattr__(self, "eval_classes", self.classes)
+
+    @property
+    def num_foreground(self) -> int:
+        """K, without background."""
+        return len(self.classes)
+
+    @property
+    def num_classes(self) -> int:
+        """K + 1, background included."""
+        return len(self.classes) + 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A data set's images.
+
+    Attributes:
+        dataset: classes and taxonomy.
+        records: the images, in the order the stages work through them.
+        problems: what a reader could not accept, one line each; `prepare` refuses such a manifest.
+        sources: the files a reader took ids and labels from; their digests go to the provenance.
+    """
+
+    dataset: Dataset
+    records: tuple[Record, ...]
+    problems: tuple[str, ...] = ()
+    sources: tuple[Path, ...] = ()
+
+    @classmethod
+    def read(cls, path: Path) -> "Manifest":
+        """Read ``manifest.csv`` and the ``dataset.json`` beside it.
+
+        Raises:
+            InputError: a file is missing or not what `prepare` writes.
+        """
+        beside = path.with_name("dataset.json")
+        if not beside.is_file():
+            raise InputError(f"{beside}: file is missing; run `pcc prepare`")
+        dataset = _dataset(beside, read_json(beside))
+        return cls(
+            dataset,
+            tuple(_record(row, f"{path} line {line}", dataset) for line, row in read_table(path, COLUMNS)),
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write ``dataset.json`` and ``manifest.csv`` into ``folder``, each atomically."""
+        data = self.dataset
+        write_json(
+            folder / "dataset.json",
+            {
+                "name": data.name,
+                "classes": data.classes,
+                "taxonomy": data.taxonomy,
+                "eval_classes": data.eval_classes,
+            },
+        )
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(
+            (
+                r.image_id,
+                r.image.as_posix(),
+                SEPARATOR.join(r.labels),
+                "" if r.mask is None else r.mask.as_posix(),
+                r.split,
+                r.shard,
+                int(r.scored),
+            )
+            for r in self.records
+        )
+        write_text(folder / "manifest.csv", table.getvalue())
+
+    def select(self, split: str | None = None, shard: str | None = None) -> list[Record]:
+        """The records of one split, of one shard number, of both, or all.
+
+        Raises:
+            InputError: there are none.
+        """
+        chosen = [r for r in self.records if split in (None, r.split) and shard in (None, r.shard)]
+        if not chosen:
+            raise InputError(
+                f"data set {self.dataset.name}: no image in split {split or 'any'}, shard "
+                f"{shard or 'any'}; splits are {', '.join(SPLITS)}, shards come from dataset.shards"
+            )
+        return chosen
+
+    def image_labels(self, record: Record) -> Float32[np.ndarray, " K"]:
+        """The record's tags as a multi-hot vector [K]."""
+        vector = np.zeros(self.dataset.num_foreground, dtype=np.float32)
+        vector[[class_id - 1 for class_id in self.class_ids(record)]] = 1
+        return vector
+
+    def class_ids(self, record: Record) -> list[int]:
+        """Ids of the record's classes, 1-based and sorted."""
+        return sorted(self.dataset.classes.index(name) + 1 for name in record.labels)
+
+
+def _name_fault(name: str, classes: tuple[str, ...]) -> str | None:
+    if not name or name != name.strip() or not name.isprintable():
+        return "is empty or has blanks at its ends; rename it"
+    if SEPARATOR in name or name == BACKGROUND:
+        return f"is reserved ('{BACKGROUND}' and names with '{SEPARATOR}'); rename it"
+    return "is listed more than once; keep one" if classes.count(name) > 1 else None
+
+
+def _dataset(path: Path, stored: dict[str, Any]) -> Dataset:
+    try:
+        taxonomy = stored["taxonomy"]
+        return Dataset(
+            stored["name"],
+            tuple(stored["classes"]),
+            None if taxonomy is None else {group: tuple(names) for group, names in taxonomy.items()},
+            tuple(stored["eval_classes"]),
+        )
+    except KeyError as error:
+        raise InputError(f"{path}: key {error} is missing; run `pcc prepare` again") from error
+
+
+def _record(row: dict[str, str], where: str, dataset: Dataset) -> Record:
+    labels = tuple(name for name in row["labels"].split(SEPARATOR) if name)
+    if unknown := [name for name in labels if name not in dataset.classes]:
+        raise InputError(
+            f"{where}: labels not in dataset.json: {', '.join(unknown)}; run `pcc prepare` again"
+        )
+    if row["split"] not in SPLITS:
+        raise InputError(f"{where}: split '{row['split']}' is not one of {', '.join(SPLITS)}")
+    return Record(
+        row["image_id"],
+        Path(row["image"]),
+        labels,
+        Path(row["mask"]) if row["mask"] else None,
+        row["split"],
+        row["shard"],
+        row["scored"] == "1",
+        where,
+    )

@@ -1,0 +1,107 @@
+"""Stage `prepare`: a data set in any format → manifest.csv and dataset.json, or all its problems at once."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pcc.artifacts import write_provenance
+from pcc.data.checks import find_problems
+from pcc.data.classes import did_you_mean
+from pcc.data.manifest import SPLITS, Record
+from pcc.errors import InputError, call_with
+from pcc.plugins import load_attribute
+from pcc.progress import log
+
+
+def prepare(
+    output: Path,
+    *,
+    name: str,
+    format: str,  # noqa: A002 - the key's name in the configuration
+    settings: Mapping[str, Any],
+    shards: Mapping[str, int],
+    eval_classes: Sequence[str] | None = None,
+    verify: str = "full",
+    allow_unlabelled: bool = False,
+    threads: int = 1,
+    code: str = "",
+) -> None:
+    """Read and check a data set, cut it into shards and write its manifest.
+
+    Args:
+        output: folder for manifest.csv, dataset.json and provenance.json.
+        name: the data set's name.
+        format: its reader, a module of `pcc.data`.
+        settings: the reader's settings.
+        shards: split → number of shards; one when not given.
+        eval_classes: foreground names scored besides background; all when not given.
+        verify: ``full`` decodes every image, ``headers`` reads image headers only.
+        allow_unlabelled: accept training images without labels as all-background.
+        threads: images decoded at a time.
+        code: fingerprint of the stage's code, for the provenance.
+
+    Raises:
+        InputError: every problem found; then nothing is written.
+    """
+    started = time.monotonic()
+    reader = load_attribute("pcc.data", format, "read", "dataset.format")
+    manifest = call_with(reader, settings, "dataset.settings", output=output)
+    known = manifest.dataset.classes
+    problems = [
+        f"dataset.eval_classes: unknown class '{wanted}'{did_you_mean(wanted, known)}; correct it"
+        for wanted in eval_classes or ()
+        if wanted not in known
+    ]
+    if not problems:
+        dataset = replace(manifest.dataset, name=name, eval_classes=tuple(eval_classes or known))
+        manifest = replace(manifest, dataset=dataset)
+    problems += _shard_problems(manifest.records, shards)
+    problems += find_problems(manifest, verify=verify, allow_unlabelled=allow_unlabelled, threads=threads)
+    if problems:
+        raise InputError(problems)
+    manifest = replace(manifest, records=assign_shards(manifest.records, shards))
+    write_provenance(
+        output / "provenance.json",
+        inputs=manifest.sources,
+        started=started,
+        code=code,
+        settings={
+            "name": name,
+            "format": format,
+            "settings": settings,
+            "shards": shards,
+            "eval_classes": eval_classes,
+            "verify": verify,
+            "allow_unlabelled": allow_unlabelled,
+        },
+    )
+    manifest.write(output)
+    for split, number in Counter(record.split for record in manifest.records).items():
+        log.info("%s: %d %s images", name, number, split)
+
+
+def assign_shards(records: Sequence[Record], shards: Mapping[str, int]) -> tuple[Record, ...]:
+    """Number each split's records into contiguous shards whose sizes differ by at most one, in order."""
+    totals, seen = Counter(record.split for record in records), Counter[str]()
+    numbered = []
+    for record in records:
+        shard = seen[record.split] * shards.get(record.split, 1) // totals[record.split]
+        seen[record.split] += 1
+        numbered.append(replace(record, shard=f"{shard:03d}"))
+    return tuple(numbered)
+
+
+def _shard_problems(records: Sequence[Record], shards: Mapping[str, int]) -> list[str]:
+    totals = Counter(record.split for record in records)
+    problems = []
+    for split, number in shards.items():
+        if split not in SPLITS:
+            problems.append(f"dataset.shards: '{split}' is not one of {', '.join(SPLITS)}")
+        elif not isinstance(number, int) or number < 1:
+            problems.append(f"dataset.shards.{split}: {number} is not a number of shards; give 1 or more")
+        elif number > totals[split] > 0:
+            problems.append(f"dataset.shards.{split}: {number} shards for {totals[split]} images; give fewer")
+    return problems

@@ -1,0 +1,144 @@
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pcc.artifacts import write_mask
+from pcc.data import checks
+from pcc.data.checks import find_problems
+from pcc.data.manifest import Dataset, Manifest, Record
+from pcc.errors import InputError
+
+DATASET = Dataset("pets", ("cat", "dog"))
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    """Two sound images; the second lies on its side and is turned by EXIF."""
+    Image.new("RGB", (6, 4)).save(tmp_path / "a.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (6, 4)).save(tmp_path / "b.jpg", exif=exif)
+    write_mask(tmp_path / "a_mask.png", np.full((4, 6), 255, np.uint8))
+    write_mask(tmp_path / "b_mask.png", np.full((6, 4), 2, np.uint8))
+    return Manifest(
+        DATASET,
+        (
+            Record("a", tmp_path / "a.png", ("cat",), tmp_path / "a_mask.png", "train", where="t.csv line 2"),
+            Record("b", tmp_path / "b.jpg", (), tmp_path / "b_mask.png", "val", where="t.csv line 3"),
+        ),
+    )
+
+
+def changed(manifest: Manifest, index: int, **changes: Any) -> Manifest:
+    records = list(manifest.records)
+    records[index] = replace(records[index], **changes)
+    return replace(manifest, records=tuple(records))
+
+
+@pytest.mark.parametrize("verify", checks.VERIFY)
+def test_a_sound_data_set_has_no_problems(manifest: Manifest, verify: str) -> None:
+    assert find_problems(manifest, verify=verify) == []
+
+
+def only(problems: list[str]) -> str:
+    (problem,) = problems
+    return problem
+
+
+def test_unknown_class_suggests_the_nearest(manifest: Manifest) -> None:
+    problem = only(find_problems(changed(manifest, 0, labels=("cat", "Dgo"))))
+    assert problem.startswith("t.csv line 2: unknown class 'Dgo', did you mean 'dog'?")
+
+
+def test_training_images_need_labels_unless_allowed(manifest: Manifest) -> None:
+    unlabelled = changed(manifest, 0, labels=())
+    assert only(find_problems(unlabelled)).startswith("t.csv line 2: training image a has no labels")
+    assert find_problems(unlabelled, allow_unlabelled=True) == []
+
+
+def test_duplicate_ids_name_both_places(manifest: Manifest) -> None:
+    again = replace(manifest.records[0], split="val", where="t.csv line 4")
+    problem = only(find_problems(replace(manifest, records=(*manifest.records, again))))
+    assert problem == "t.csv line 4: image id a is there twice, first at t.csv line 2 (split train); keep one"
+
+
+def test_an_id_with_a_path_is_refused_and_its_files_left_alone(manifest: Manifest) -> None:
+    problem = only(find_problems(changed(manifest, 0, image_id="../a", image=Path("/nowhere"), labels=())))
+    assert problem.startswith("t.csv line 2: image id '../a' has a path in it")
+
+
+def test_empty_and_unknown_splits(manifest: Manifest) -> None:
+    assert only(find_problems(changed(manifest, 1, split="train", labels=("cat",)))) == (
+        "data set pets: split val is empty; give it an image"
+    )
+    renamed, empty = find_problems(changed(manifest, 1, split="test"))
+    assert renamed.startswith("t.csv line 3: split 'test' is not one of train, val")
+    assert "split val is empty" in empty
+
+
+def test_masks_must_fit_the_turned_image(manifest: Manifest, tmp_path: Path) -> None:
+    write_mask(tmp_path / "b_mask.png", np.zeros((4, 6), np.uint8))
+    for verify in checks.VERIFY:
+        problem = only(find_problems(manifest, verify=verify))
+        assert "b_mask.png: mask is 6x4 pixels, its image (EXIF orientation applied) 4x6" in problem
+
+
+def test_mask_values_must_be_classes(manifest: Manifest, tmp_path: Path) -> None:
+    write_mask(tmp_path / "a_mask.png", np.array([[0, 1, 2, 3, 21, 255]] * 4, np.uint8))
+    problem = only(find_problems(manifest))
+    assert problem.startswith("t.csv line 2: ")
+    assert problem.endswith("mask holds 3, 21; class ids are 0..2 and 255 (ignore)")
+
+
+def test_a_colour_mask_is_refused(manifest: Manifest, tmp_path: Path) -> None:
+    Image.new("RGB", (6, 4)).save(tmp_path / "a_mask.png")
+    assert "mask has mode RGB" in only(find_problems(manifest))
+
+
+def test_everything_is_listed_at_once_in_the_order_of_the_rows(manifest: Manifest, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    (tmp_path / "a_mask.png").unlink()
+    (tmp_path / "b.jpg").unlink()
+    bad = replace(changed(manifest, 0, labels=("cow",)), problems=("the reader's own",))
+    expected = [
+        "the reader's own",
+        "unknown class 'cow'",
+        "a.png: file is empty",
+        "a_mask.png: mask cannot be read",
+        "b.jpg: file is missing",
+    ]
+    for threads in (1, 4):
+        problems = find_problems(bad, threads=threads)
+        assert len(problems) == len(expected)
+        assert all(part in problem for part, problem in zip(expected, problems, strict=True))
+
+
+def test_headers_do_not_see_damage_further_on(manifest: Manifest, tmp_path: Path) -> None:
+    Image.effect_noise((64, 64), 50).save(tmp_path / "b.jpg")
+    write_mask(tmp_path / "b_mask.png", np.zeros((64, 64), np.uint8))
+    (tmp_path / "b.jpg").write_bytes((tmp_path / "b.jpg").read_bytes()[:-900])
+    assert find_problems(manifest, verify="headers") == []
+    assert "b.jpg: image cannot be read" in only(find_problems(manifest))
+
+
+def test_threads_open_images_at_the_same_time(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(record: Record) -> tuple[int, int]:
+        time.sleep(0.1)
+        return (4, 6)
+
+    monkeypatch.setitem(checks.VERIFY, "full", slow)
+    records = tuple(replace(manifest.records[0], image_id=str(i), mask=None) for i in range(8))
+    many = replace(manifest, records=(*records, manifest.records[1]))
+    started = time.monotonic()
+    find_problems(many, threads=9)
+    assert time.monotonic() - started < 0.6  # 0.9 one after the other
+
+
+def test_unknown_verify_is_refused(manifest: Manifest) -> None:
+    with pytest.raises(InputError, match="'deep' is not one of full, headers"):
+        find_problems(manifest, verify="deep")

@@ -1,0 +1,77 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pcc.artifacts import read_mask
+from pcc.data.images import read_image
+from pcc.data.manifest import Manifest
+from pcc.data.samples import Augmentation, TrainingSamples, image_tensor
+
+
+def samples(path: Path, size: int = 32, seed: int = 0, **augmentation: Any) -> TrainingSamples:
+    manifest = Manifest.read(path)
+    records = manifest.select("train")
+    masks = {record.image_id: record.mask for record in records if record.mask}
+    return TrainingSamples(manifest, records, size, Augmentation(**augmentation), seed, masks)
+
+
+def test_the_plain_sample_is_the_image_its_tags_and_its_mask(tiny_manifest: Callable[..., Path]) -> None:
+    data = samples(tiny_manifest(), flip=False)
+    record = data.records[1]
+    sample = data[0, 1]
+    torch.testing.assert_close(sample.images, torch.from_numpy(read_image(record.image).copy()).permute(2, 0, 1) / 255)
+    assert sample.labels.tolist() == [0, 1, 0]
+    assert (sample.masks.numpy() == read_mask(record.mask)).all()
+
+
+def test_mirroring_takes_turns_and_keeps_image_and_mask_together(tiny_manifest: Callable[..., Path]) -> None:
+    data = samples(tiny_manifest())
+    assert data.views == 2
+    even, odd = data[0, 0], data[1, 0]
+    torch.testing.assert_close(even.images.flip(-1), odd.images)
+    assert torch.equal(even.masks.flip(-1), odd.masks)
+    assert torch.equal(data[2, 0].images, even.images)
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        {"crop": "resized", "scale": (0.3, 0.8)},
+        {"crop": "random", "scale": (0.5, 1.5)},
+        {"rotate90": True, "jitter": 0.4},
+    ],
+    ids=str,
+)
+def test_augmentation_is_a_function_of_seed_epoch_and_image(
+    tiny_manifest: Callable[..., Path], augmentation: dict[str, Any]
+) -> None:
+    path = tiny_manifest()
+    data, other_seed = samples(path, 24, **augmentation), samples(path, 24, seed=1, **augmentation)
+    assert data.views == 0
+    first = data[3, 2]
+    torch.rand(5)  # what the process drew before does not matter
+    assert torch.equal(first.images, data[3, 2].images)
+    assert first.images.shape == (3, 24, 24)
+    assert first.masks.shape == (24, 24)
+    epochs = [data[epoch, 2].images for epoch in range(8)]
+    assert any(not torch.equal(epochs[0], image) for image in epochs[1:])
+    assert any(not torch.equal(data[e, 2].images, other_seed[e, 2].images) for e in range(8))
+
+
+def test_geometry_moves_image_and_mask_alike(tiny_manifest: Callable[..., Path]) -> None:
+    data = samples(tiny_manifest(), 32, crop="random", scale=(0.6, 1.4), rotate90=True)
+    for epoch in range(6):
+        sample = data[epoch, 0]
+        red = (sample.images[0] - sample.images[1]) > 0.3  # class 1 is a red square on grey
+        agreement = (red == (sample.masks == 1)).float().mean()
+        assert agreement > 0.93
+        assert ((sample.masks == 255) <= (sample.images[0] < 0.6)).all(), "padding is ignored"
+
+
+def test_image_tensor_resizes(tiny_manifest: Callable[..., Path]) -> None:
+    record = samples(tiny_manifest()).records[0]
+    assert image_tensor(record.image, (16, 48)).shape == (3, 16, 48)
+    assert 0 <= image_tensor(record.image).min() <= image_tensor(record.image).max() <= 1
