@@ -24,15 +24,17 @@ def normalize_cams(logits: Float[Tensor, "*B K h w"]) -> Float[Tensor, "*B K h w
 def with_background(cams: Float[Tensor, "*B K h w"]) -> Float[Tensor, "*B K+1 h w"]:
     """Put the background ``1 - max over the classes`` in front of normalised foreground maps.
 
-    Which classes take area from the background is the caller's choice. SIPE passes all K maps, so that an absent
-    class with one positive logit peaks at 1 and counts too; zero the absent classes first to let only the present
-    ones count.
+    Which classes take area from the background is the caller's choice. SIPE passes all K maps, so that an
+    absent class with one positive logit peaks at 1 and counts too; zero the absent classes first to let only
+    the present ones count.
     """
     return torch.cat([1 - cams.amax(dim=-3, keepdim=True), cams], dim=-3)
 
 
-def background_threshold(cams: Float[Tensor, "*B K h w"], threshold: int | float) -> Float[Tensor, "*B K+1 h w"]:
-    """Put a constant background score in front of foreground maps: a cell is foreground where a map exceeds it."""
+def background_threshold(
+    cams: Float[Tensor, "*B K h w"], threshold: int | float
+) -> Float[Tensor, "*B K+1 h w"]:
+    """Put a constant background score in front of foreground maps: foreground is where a map exceeds it."""
     return torch.cat([torch.full_like(cams[..., :1, :, :], threshold), cams], dim=-3)
 
 
@@ -41,9 +43,9 @@ def condition_on_labels(
 ) -> Float[Tensor, "B C h w"]:
     """Restrict class probabilities to the classes an image is known to hold (PCC section 4, after ViT-PCM).
 
-    Absent classes become exactly 0 (background always stays), each class is divided by its spatial maximum, and the
-    channels are renormalised to sum to 1 at every cell. A class that is zero everywhere stays zero, and so does a
-    cell where no present class has any probability.
+    Absent classes become exactly 0 (background always stays), each class is divided by its spatial maximum,
+    and the channels are renormalised to sum to 1 at every cell. A class that is zero everywhere stays zero,
+    and so does a cell where no present class has any probability.
 
     Args:
         probabilities: channel 0 is background.
@@ -64,7 +66,9 @@ def resize(maps: Float[Tensor, "B C _ _"], size: tuple[int, int]) -> Float[Tenso
 
 
 def merge_views(
-    views: Sequence[Float[Tensor, "B C _ _"]], size: tuple[int, int], reduction: Literal["mean", "sum"] = "mean"
+    views: Sequence[Float[Tensor, "B C _ _"]],
+    size: tuple[int, int],
+    reduction: Literal["mean", "sum"] = "mean",
 ) -> Float[Tensor, "B C _ _"]:
     """Merge the maps of one image seen at several scales and mirrored.
 
@@ -77,7 +81,9 @@ def merge_views(
     return total / len(views) if reduction == "mean" else total
 
 
-def to_mask(maps: Float[Tensor, "k h w"], classes: Sequence[int], size: tuple[int, int]) -> UInt8[np.ndarray, "H W"]:
+def to_mask(
+    maps: Float[Tensor, "k h w"], classes: Sequence[int], size: tuple[int, int]
+) -> UInt8[np.ndarray, "H W"]:
     """The best class of every pixel.
 
     Args:

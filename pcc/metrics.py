@@ -28,8 +28,8 @@ def confusion_matrix(
         ignore: the id of uncounted pixels.
 
     Raises:
-        ValueError: shapes differ, or an id is out of range. A prediction may not abstain, not even with ``ignore``:
-            dropping hard pixels would raise the score.
+        ValueError: shapes differ, or an id is out of range. A prediction may not abstain, not even with
+            ``ignore``: dropping hard pixels would raise the score.
     """
     prediction, target = _checked(prediction, target, num_classes, ignore)
     counted = target != ignore
@@ -49,7 +49,8 @@ def _checked(
     for name, ids in (("prediction", prediction), ("target", target[target != ignore])):
         if ids.size and not 0 <= ids.min() <= ids.max() < num_classes:
             wrong = ids[(ids < 0) | (ids >= num_classes)]
-            raise ValueError(f"{name} holds class id {wrong[0]} ({wrong.size} pixels outside 0..{num_classes - 1})")
+            allowed = f"0..{num_classes - 1}"
+            raise ValueError(f"{name} holds class id {wrong[0]} ({wrong.size} pixels outside {allowed})")
     return prediction, target
 
 
@@ -59,7 +60,7 @@ def iou(cm: Counts) -> PerClass:
 
 
 def mean_iou(cm: Counts, classes: Sequence[int] | None = None) -> float:
-    """Mean of `iou` over ``classes`` (default: all, background included) that are not NaN; NaN if none is left."""
+    """Mean of `iou` over ``classes`` (default: all, background too) without the NaNs; NaN if none is left."""
     scores = iou(cm) if classes is None else iou(cm)[list(classes)]
     scores = scores[~np.isnan(scores)]
     return float(scores.mean()) if scores.size else float("nan")
@@ -88,7 +89,7 @@ def cluster_confusion(cm: Counts, clusters: Sequence[Sequence[int]]) -> tuple[fl
         clusters: class ids (1-based, background in none) of each cluster; an id in none is its own cluster.
 
     Returns:
-        (within, between): shares of the true foreground pixels. What is left is right or taken for background.
+        (within, between): shares of the true foreground pixels; the rest is right or taken for background.
         NaN without foreground.
     """
     cluster_of = np.arange(len(cm)) + len(clusters)
@@ -107,11 +108,11 @@ def boundary_counts(
     dilation_ratio: int | float = 0.02,
     ignore: int = IGNORE,
 ) -> Int64[np.ndarray, "2 C"]:
-    """Intersection and union of each class's boundary regions (Cheng et al., CVPR 2021), to be summed over images.
+    """Intersection and union of each class's boundary regions (Cheng et al., CVPR 2021), to be summed.
 
-    A class's boundary region is its pixels at most d from a pixel that is not of the class or outside the image, in
-    chessboard distance, with d = ``dilation_ratio`` times the image's diagonal (rounded, at least 1 pixel). An ignored
-    area bounds the classes next to it and is not counted itself.
+    A class's boundary region is its pixels at most d from a pixel that is not of the class or outside the
+    image, in chessboard distance, with d = ``dilation_ratio`` times the image's diagonal (rounded, at least 1
+    pixel). An ignored area bounds the classes next to it and is not counted itself.
 
     Raises:
         ValueError: as `confusion_matrix`.
@@ -123,18 +124,19 @@ def boundary_counts(
     true = _near_boundary(target, distance) & counted
     shared = predicted & true & (prediction == target)
     in_prediction, in_target, in_both = (
-        np.bincount(ids, minlength=num_classes) for ids in (prediction[predicted], target[true], target[shared])
+        np.bincount(ids, minlength=num_classes)
+        for ids in (prediction[predicted], target[true], target[shared])
     )
     return np.stack([in_both, in_prediction + in_target - in_both])
 
 
 def boundary_iou(counts: Int64[np.ndarray, "2 C"]) -> PerClass:
-    """Boundary IoU of each class from summed `boundary_counts`; NaN for a class neither present nor predicted."""
+    """Boundary IoU of each class from summed `boundary_counts`; NaN if neither present nor predicted."""
     return _ratio(counts[0], counts[1])
 
 
 def _near_boundary(ids: Int64[np.ndarray, "H W"], distance: int) -> Bool[np.ndarray, "H W"]:
-    """Pixels with another id within ``distance``: all classes at once, since a window is pure iff min equals max."""
+    """Pixels with another id within ``distance``: for all classes at once, as min = max in a pure window."""
     outside = {"size": 2 * distance + 1, "mode": "constant", "cval": -1}
     return ndimage.minimum_filter(ids, **outside) != ndimage.maximum_filter(ids, **outside)
 

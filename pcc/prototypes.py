@@ -1,4 +1,4 @@
-"""Image-specific prototypes (Chen et al., CVPR 2022, SIPE section 3.2): structure-aware seeds, prototypes, their CAM.
+"""Structure-aware seeds, image-specific prototypes and their CAMs (Chen et al., CVPR 2022, SIPE section 3.2).
 
 To bring image-specific CAMs to a peak of 1 as the paper does, pass them to `pcc.maps.normalize_cams`.
 """
@@ -21,14 +21,14 @@ def structure_seeds(
 ) -> Float[Tensor, "B C h w"]:
     """Give every cell to the class whose map overlaps most with what looks like that cell.
 
-    The structure map of a cell is its rectified cosine similarity to all cells. Its soft IoU with a class map is
-    ``I / (sum S + sum A - I)``, ``I = A S``; the N x N x C products behind ``I`` are never materialised.
+    The structure map of a cell is its rectified cosine similarity to all cells. Its soft IoU with a class map
+    is ``I / (sum S + sum A - I)``, ``I = A S``; the N x N x C products behind ``I`` are never materialised.
 
     Args:
         query: features to compare cells by.
         maps: class maps in [0, 1], channel 0 background.
-        valid: 1 where a class may be seeded (image labels, padding); it is applied after the arg-max, so a cell won
-            by a forbidden class seeds nothing.
+        valid: 1 where a class may be seeded (image labels, padding); it is applied after the arg-max, so a
+            cell won by a forbidden class seeds nothing.
         background_discount: factor on the background's IoU.
 
     Returns:
@@ -48,7 +48,9 @@ def structure_seeds(
     return seeds.to(maps.dtype) * valid
 
 
-def prototypes(features: Float[Tensor, "B D h w"], seeds: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C D"]:
+def prototypes(
+    features: Float[Tensor, "B D h w"], seeds: Float[Tensor, "B C h w"]
+) -> Float[Tensor, "B C D"]:
     """``P_c = mean over all cells of seed * feature``; a class without seeds gets the zero vector."""
     cells = features.flatten(2)
     return seeds.flatten(2) @ cells.transpose(1, 2) / cells.shape[2]
@@ -57,7 +59,7 @@ def prototypes(features: Float[Tensor, "B D h w"], seeds: Float[Tensor, "B C h w
 def image_specific_cams(
     features: Float[Tensor, "B D h w"], prototypes: Float[Tensor, "B C D"]
 ) -> Float[Tensor, "B C h w"]:
-    """Rectified cosine of every cell to every prototype, not normalised; a zero prototype gives a zero map."""
+    """Rectified cosine of every cell to every prototype, un-normalised; a zero prototype gives a zero map."""
     cells = F.normalize(features.flatten(2), dim=1, eps=COSINE_EPSILON)
     cosine = F.normalize(prototypes, dim=2, eps=COSINE_EPSILON) @ cells
     return F.relu(cosine).unflatten(2, features.shape[2:])

@@ -13,7 +13,7 @@ from pcc.maps import condition_on_labels
 from pcc.methods.base import Method
 from pcc.models.backbones import Backbone
 from pcc.models.hv_bilstm import HVBiLSTM
-from pcc.pooling import top_k_pool
+from pcc.pooling import resolve_k, top_k_pool
 from pcc.trainable import Batch, ParameterGroup
 
 WARM_UP = "warmup"
@@ -35,6 +35,11 @@ class PCC(Method):
         hv_bilstm: units per direction of the HV-BiLSTM; None leaves it out.
         dropout: before the HV-BiLSTM and before the classifier.
         top_k: patches that a class score averages: a count, or a share of the patches.
+        anneal: share of a phase over which the number of pooled patches falls from all of them to ``top_k``; 0: fixed.
+            Few patches from the start let a class live on chance ones, and it may never come back.
+        warmup_pooling: what ``warmup`` trains the patch classifier by: ``top_k`` as in later phases, or ``average``:
+            global average pooling, sigmoid, no background. That problem is convex where the encoder is frozen, so
+            every seed starts the softmax from the same evidence, with background at zero (docs/decisions/0003).
         cluster_loss: weight of the cluster supervision (a refined token tells whether its cluster is present).
         divide_by_maximum: whether label conditioning brings each class to a peak of 1 (pcc.md §4).
 
@@ -53,13 +58,16 @@ class PCC(Method):
         hv_bilstm: int | None = 192,
         dropout: float = 0.2,
         top_k: int | float = 6,
+        anneal: float = 0.0,
+        warmup_pooling: Literal["top_k", "average"] = "top_k",
         cluster_loss: float = 0.0,
         divide_by_maximum: bool = True,
     ) -> None:
         super().__init__()
         self.backbone = call_with(Backbone, backbone, "model.backbone")
         self.unfrozen_blocks, self.backbone_lr, self.fusion = unfrozen_blocks, backbone_lr, fusion
-        self.top_k, self.cluster_loss, self.divide_by_maximum = top_k, cluster_loss, divide_by_maximum
+        self.top_k, self.anneal, self.cluster_loss = top_k, anneal, cluster_loss
+        self.warmup_pooling, self.divide_by_maximum = warmup_pooling, divide_by_maximum
         self.has_clusters = len(clusters) > 0
         self._check_fusion(hv_bilstm)
         dim = self.backbone.dim
@@ -78,10 +86,10 @@ class PCC(Method):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(out_dim, num_foreground + 1, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.05)
+        if warmup_pooling == "average":
+            nn.init.zeros_(self.classifier.weight)
 
     def _check_fusion(self, hv_bilstm: int | None) -> None:
-        if self.fusion not in ("sequence", "encoder", "attention"):
-            raise InputError(f"model.fusion: '{self.fusion}'; allowed: sequence, encoder, attention")
         if not self.has_clusters:
             return
         if self.fusion == "sequence" and hv_bilstm is None:
@@ -99,18 +107,29 @@ class PCC(Method):
 
     def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
         """Multi-label cross-entropy of the pooled patch probabilities, background always present (pcc.md §2)."""
-        features, tokens = self._encode_with_tokens(batch)
-        probabilities, refined = self._classify(features, tokens)
-        pooled = top_k_pool(probabilities.flatten(2).transpose(1, 2).float(), self.top_k)
-        labels = functional.pad(batch.labels, (1, 0), value=1.0)
+        logits, refined = self._classify(*self._encode_with_tokens(batch))
         # Autocast refuses cross-entropy of probabilities, and half precision could not hold their logarithms.
-        with torch.autocast(pooled.device.type, enabled=False):
-            losses = {"classification": functional.binary_cross_entropy(pooled.clamp(0, 1), labels)}
+        with torch.autocast(logits.device.type, enabled=False):
+            if phase == WARM_UP and self.warmup_pooling == "average":
+                scores = logits[:, 1:].float().mean(dim=(2, 3))
+                losses = {"classification": functional.binary_cross_entropy_with_logits(scores, batch.labels)}
+            else:
+                patches = logits.float().softmax(dim=1).flatten(2).transpose(1, 2)
+                pooled = top_k_pool(patches, self._top_k_at(batch.progress, patches.shape[1]))
+                labels = functional.pad(batch.labels, (1, 0), value=1.0)
+                losses = {"classification": functional.binary_cross_entropy(pooled.clamp(0, 1), labels)}
             if self.has_clusters and self.cluster_loss:
                 present = (batch.labels[:, None] * self.members).amax(dim=2)
                 scores = self.cluster_classifier(refined.float()).squeeze(2)
                 losses["clusters"] = self.cluster_loss * functional.binary_cross_entropy_with_logits(scores, present)
         return losses
+
+    def _top_k_at(self, progress: float | None, patches: int) -> int:
+        """All patches at first, falling linearly to ``top_k`` over the share ``anneal`` of the phase."""
+        k = resolve_k(self.top_k, patches)
+        if progress is None or progress >= self.anneal:
+            return k
+        return round(patches + (k - patches) * progress / self.anneal)
 
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
         return self._encode_with_tokens(Batch(images, images.new_zeros(len(images), 0)))[0]
@@ -122,7 +141,8 @@ class PCC(Method):
 
     def activations(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         """Class probabilities of every patch, background first."""
-        return self._classify(*self._encode_with_tokens(Batch(images, images.new_zeros(len(images), 0))))[0]
+        logits, _ = self._classify(*self._encode_with_tokens(Batch(images, images.new_zeros(len(images), 0))))
+        return logits.softmax(dim=1)
 
     def to_maps(
         self, activations: Float[Tensor, "B C h w"], labels: Float[Tensor, "B K"]
@@ -154,7 +174,7 @@ class PCC(Method):
     def _classify(
         self, features: Float[Tensor, "B D h w"], tokens: Float[Tensor, "B m D"]
     ) -> tuple[Float[Tensor, "B C h w"], Float[Tensor, "B m E"]]:
-        """Patch probabilities and the cluster tokens the head has refined."""
+        """Patch logits and the cluster tokens the head has refined."""
         if self.has_clusters and self.fusion == "attention":
             cells = features.flatten(2).transpose(1, 2)
             features = features + self.attention(cells, tokens, tokens)[0].transpose(1, 2).unflatten(2, features.shape[2:])
@@ -163,4 +183,4 @@ class PCC(Method):
             features, refined = self.hv_bilstm(features, in_sequence)
             tokens = refined if self.fusion == "sequence" else tokens
         logits = self.classifier(self.dropout(features.permute(0, 2, 3, 1)))
-        return logits.softmax(dim=-1).permute(0, 3, 1, 2), tokens
+        return logits.permute(0, 3, 1, 2), tokens

@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+from pydensecrf.densecrf import DenseCRF2D
+from pydensecrf.utils import unary_from_softmax
+
+from pcc.errors import InputError
+from pcc.refine.crf import dense_crf
+
+GAUSSIAN = {"sxy": 1, "weight": 3}
+BILATERAL = {"sxy": 20, "srgb": 13, "weight": 4}
+
+
+@pytest.fixture
+def case():
+    """Two colours with a little noise, and probabilities that lean the right way but are noisy too."""
+    rng = np.random.default_rng(0)
+    right = np.arange(16)[None, :] >= 8
+    image = np.where(right[..., None], 180, 60) + rng.integers(-10, 11, (12, 16, 3))
+    scores = np.stack([~right, right, np.zeros_like(right)] * np.array(0.8)) + rng.normal(0, 0.8, (3, 12, 16))
+    scores = np.exp(scores)
+    return image.astype(np.uint8), (scores / scores.sum(axis=0)).astype(np.float32)
+
+
+def mean_field(image, probabilities, iterations, gaussian, bilateral):
+    """Krähenbühl and Koltun's algorithm 1 over all pairs of pixels, kernels normalised symmetrically.
+
+    A pixel's message includes its own, as in the authors' code.
+    """
+    classes, height, width = probabilities.shape
+    y, x = np.mgrid[:height, :width].reshape(2, -1)
+    position = np.stack([x, y], axis=1).astype(float)
+    colour = image.reshape(-1, 3).astype(float)
+    kernels = []
+    for features, weight in (
+        (position / gaussian["sxy"], gaussian["weight"]),
+        (np.hstack([position / bilateral["sxy"], colour / bilateral["srgb"]]), bilateral["weight"]),
+    ):
+        kernel = np.exp(-0.5 * ((features[:, None] - features[None]) ** 2).sum(axis=2))
+        norm = 1 / np.sqrt(kernel.sum(axis=1))
+        kernels.append(weight * norm[:, None] * kernel * norm[None])
+    unary = np.log(np.clip(probabilities.reshape(classes, -1), 1e-5, 1))
+    q = np.exp(unary) / np.exp(unary).sum(axis=0)
+    for _ in range(iterations):
+        logits = unary + sum(q @ kernel for kernel in kernels)
+        q = np.exp(logits - logits.max(axis=0))
+        q /= q.sum(axis=0)
+    return q.reshape(probabilities.shape)
+
+
+@pytest.mark.parametrize("iterations", [1, 5])
+def test_against_all_pairs(case, iterations):
+    """The permutohedral lattice approximates the sums over pairs, so agreement is close, not exact."""
+    image, probabilities = case
+    got = dense_crf(image, probabilities, iterations, GAUSSIAN, BILATERAL)
+    expected = mean_field(image, probabilities, iterations, GAUSSIAN, BILATERAL)
+    assert np.abs(got - expected).mean() < 0.02
+    assert (got.argmax(axis=0) == expected.argmax(axis=0)).mean() > 0.98
+    # Each kernel matters: without it the reference is farther away.
+    for kernels in (({**GAUSSIAN, "weight": 0}, BILATERAL), (GAUSSIAN, {**BILATERAL, "weight": 0})):
+        other = mean_field(image, probabilities, iterations, *kernels)
+        assert np.abs(got - other).mean() > 2 * np.abs(got - expected).mean()
+
+
+def test_against_pydensecrf(case):
+    image, probabilities = case
+    probabilities[2, :5] = 0
+    crf = DenseCRF2D(16, 12, 3)
+    crf.setUnaryEnergy(unary_from_softmax(probabilities))
+    crf.addPairwiseGaussian(sxy=1, compat=3)
+    crf.addPairwiseBilateral(sxy=20, srgb=13, rgbim=image, compat=4)
+    expected = np.array(crf.inference(10)).reshape(3, 12, 16)
+    np.testing.assert_array_equal(dense_crf(image, probabilities, 10, GAUSSIAN, BILATERAL), expected)
+
+
+def test_removes_noise_up_to_the_colour_edge(case):
+    image, probabilities = case
+    truth = np.broadcast_to(np.arange(16) >= 8, (12, 16))
+    refined = dense_crf(image, probabilities, 10, GAUSSIAN, BILATERAL).argmax(axis=0)
+    assert (probabilities.argmax(axis=0) == truth).mean() < 0.8
+    assert (refined == truth).mean() == 1
+
+
+def test_probabilities_out(case):
+    got = dense_crf(*case, 3, GAUSSIAN, BILATERAL)
+    assert got.dtype == np.float32
+    assert got.shape == (3, 12, 16)
+    np.testing.assert_allclose(got.sum(axis=0), 1, rtol=1e-5)
+
+
+def test_memory_layout_and_precision_do_not_matter(case):
+    image, probabilities = case
+    expected = dense_crf(image, probabilities, 3, GAUSSIAN, BILATERAL)
+    views = np.asfortranarray(image), np.asfortranarray(probabilities).astype(np.float64, order="F")
+    assert not views[0].flags.c_contiguous
+    views[0].setflags(write=False)
+    np.testing.assert_allclose(dense_crf(*views, 3, GAUSSIAN, BILATERAL), expected, atol=1e-5)
+
+
+def test_zero_probability_is_finite(case):
+    image, probabilities = case
+    probabilities[2] = 0
+    refined = dense_crf(image, probabilities, 3, GAUSSIAN, BILATERAL)
+    assert np.isfinite(refined).all()
+    assert (refined[2] < 1e-3).all()
+
+
+def test_inputs_are_left_alone(case):
+    copies = [array.copy() for array in case]
+    dense_crf(*case, 2, GAUSSIAN, BILATERAL)
+    for array, copy in zip(case, copies, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_a_single_class_needs_no_crf(case):
+    image, probabilities = case
+    assert (dense_crf(image, probabilities[:1], 10, GAUSSIAN, BILATERAL) == np.ones((1, 12, 16))).all()
+
+
+@pytest.mark.parametrize(("gaussian", "bilateral", "message"), [
+    ({"sxy": 1, "wieght": 3}, BILATERAL, "CRF gaussian: unknown setting 'wieght'; allowed: sxy, weight"),
+    (GAUSSIAN, {"sxy": 1, "weight": 3}, "CRF bilateral: setting 'srgb' is missing"),
+])
+def test_settings_are_checked_by_name(case, gaussian, bilateral, message):
+    with pytest.raises(InputError, match=message):
+        dense_crf(*case, 1, gaussian, bilateral)
