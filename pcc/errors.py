@@ -1,8 +1,10 @@
-"""The one kind of error a user can cause, and the door where settings are checked by name."""
+"""The one kind of error a user can cause, and the door where settings are checked by name and type."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 T = TypeVar("T")
 
@@ -20,7 +22,9 @@ class InputError(Exception):
 
 
 def call_with(function: Callable[..., T], settings: Mapping[str, Any], where: str, **fixed: Any) -> T:
-    """Call ``function(**fixed, **settings)`` after checking every name against its signature.
+    """Call ``function(**fixed, **settings)`` after checking every setting against its signature.
+
+    Values are brought to the annotated type where that loses nothing (YAML reads ``1e-3`` as a word).
 
     Args:
         function: what the settings configure; its keyword names are the allowed keys.
@@ -29,18 +33,33 @@ def call_with(function: Callable[..., T], settings: Mapping[str, Any], where: st
         fixed: arguments that do not come from the configuration.
 
     Raises:
-        InputError: an unknown or a missing key, with the allowed names.
+        InputError: unknown and missing keys with the allowed names, and values of another type, all at once.
     """
     parameters = inspect.signature(function).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    allowed = [n for n, p in parameters.items() if n not in fixed and n != "self" and p.kind is not p.VAR_KEYWORD]
-    required = [n for n in allowed if parameters[n].default is inspect.Parameter.empty
-                and parameters[n].kind is not inspect.Parameter.VAR_POSITIONAL]
-    problems = [] if open_ended else [
+    named = {n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    allowed = [n for n in named if n not in fixed]
+    problems = [
         f"{where}: unknown setting '{key}'; allowed: {', '.join(allowed) or 'none'}"
-        for key in settings if key not in allowed
+        for key in settings
+        if key not in allowed and (key in fixed or not open_ended)
     ]
+    required = [n for n in allowed if named[n].default is inspect.Parameter.empty]
     problems += [f"{where}: setting '{key}' is missing" for key in required if key not in settings]
+    hints = get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    checked: dict[str, Any] = {}
+    for key, value in settings.items():
+        try:
+            checked[key] = _adapt(value, hints[key]) if key in allowed and key in hints else value
+        except ValidationError as error:
+            problems.append(f"{where}.{key}: {value!r} will not do: {error.errors()[0]['msg']}")
     if problems:
         raise InputError(problems)
-    return function(**fixed, **settings)
+    return function(**fixed, **checked)
+
+
+def _adapt(value: Any, hint: Any) -> Any:
+    try:
+        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
+    except PydanticSchemaGenerationError:
+        return value

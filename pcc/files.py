@@ -80,10 +80,11 @@ def resumable_directory(path: Path, key: dict[str, Any]) -> Iterator[Path]:
     shutil.rmtree(work, ignore_errors=True)
 
 
-def publish(work: Path, path: Path) -> None:
+def publish(source: Path, path: Path) -> None:
     """Move a finished file or folder to ``path``, replacing what was there; a working folder loses its key."""
-    (work / KEY).unlink(missing_ok=True)
+    if source.is_dir():
+        (source / KEY).unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         shutil.rmtree(path)
-    os.replace(work, path)
+    os.replace(source, path)

@@ -1,7 +1,7 @@
 """What a training loop and the things it trains know of each other."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
@@ -15,12 +15,14 @@ class Batch(NamedTuple):
         labels: image-level labels, multi-hot; vector index i is class id i+1.
         masks: class ids with 255 ignored, for segmenters.
         features: what ``encode`` gave for the images, where it never changes.
+        progress: share of the phase that is done, 0..1, for what changes on the way; `fit` sets it.
     """
 
     images: Float[Tensor, "*B 3 H W"] | None
     labels: Float[Tensor, "*B K"]
     masks: UInt8[Tensor, "*B H W"] | None = None
     features: Float[Tensor, "*B D h w"] | None = None
+    progress: float | None = None
 
 
 @dataclass
@@ -32,6 +34,7 @@ class ParameterGroup:
     weight_decay: float | None = None
 
 
+@runtime_checkable
 class Samples(Protocol):
     """Training images by (epoch, index).
 
@@ -45,6 +48,7 @@ class Samples(Protocol):
     def __getitem__(self, key: tuple[int, int]) -> Batch: ...
 
 
+@runtime_checkable
 class Trainable(Protocol):
     """What `fit` asks of a module, classifier or segmenter."""
 

@@ -132,7 +132,7 @@ class _Run:
         steps = track(loader, f"train {phase.name}", batches.total, done=at.step, status=lambda: shown)
         for step, batch in enumerate(steps, at.step):
             lr = phase.lr_at(step, batches.total)
-            named = self._step(module, optimizer, batch, phase, step, lr)
+            named = self._step(module, optimizer, batch._replace(progress=step / batches.total), phase, step, lr)
             self.losses.add(phase.name, step // batches.per_epoch, lr, named)
             shown = f"loss {sum(named.values()):.4f}"
             if (step + 1) % self.recipe.checkpoint_every == 0 and step + 1 < batches.total:

@@ -44,7 +44,7 @@ class Localization(nn.Module):
         height, width = views[0].shape[-2:]
         return merge_views(views, (height, width))
 
-    def _scaled(self, images: Float[Tensor, "B 3 H W"], scale: float) -> Float[Tensor, "B 3 H W"]:
+    def _scaled(self, images: Float[Tensor, "B 3 H W"], scale: float) -> Float[Tensor, "B 3 _ _"]:
         if scale == 1:
             return images
         size = [max(1, round(side * scale / self.multiple_of)) * self.multiple_of for side in images.shape[-2:]]

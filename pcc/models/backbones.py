@@ -78,9 +78,11 @@ class Backbone(nn.Module):
         images = self.normalise(images)
         network = self.network
         x = network.norm_pre(network._pos_embed(network.patch_embed(images)))
-        for number, block in enumerate(network.blocks):
-            if number == len(network.blocks) - last:
-                x = torch.cat([x, tokens], dim=1)
+        joint = len(network.blocks) - last
+        for block in network.blocks[:joint]:
+            x = block(x)
+        x = torch.cat([x, tokens], dim=1)
+        for block in network.blocks[joint:]:
             x = block(x)
         x = network.norm(x)
         count = tokens.shape[1]

@@ -12,7 +12,7 @@ from pcc import artifacts
 from pcc.data.images import image_size as own_size
 from pcc.data.manifest import Manifest, Record
 from pcc.data.samples import image_tensor
-from pcc.errors import InputError, call_with
+from pcc.errors import call_with
 from pcc.files import digest, resumable_directory
 from pcc.plugins import load_attribute
 from pcc.progress import track
@@ -53,8 +53,6 @@ def localize(
         settings: of the localization.
     """
     started = time.monotonic()
-    if resize not in ("square", "keep"):
-        raise InputError(f"localization: resize '{resize}'; allowed: square, keep")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     data, method = Manifest.read(manifest), load_classifier(classifier)
     patch = method.backbone.multiple_of

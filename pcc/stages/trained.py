@@ -66,8 +66,9 @@ def train_to(
         artifacts.write_provenance(
             output / "provenance.json", settings=settings, inputs=inputs, started=started, code=code, seed=seed
         )
-        publish(work / "tensorboard", output / "tensorboard")
-        publish(work / LOSSES, output / LOSSES)
+        for made in (work / "tensorboard", work / LOSSES):
+            if made.exists():  # a run killed right here has moved some already
+                publish(made, output / made.name)
 
 
 def _plan(

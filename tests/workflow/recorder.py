@@ -1,0 +1,29 @@
+"""Stands in for `pcc/__main__.py`: writes what each stage is expected to write, and notes how it was called."""
+
+import json
+import sys
+from pathlib import Path
+
+FILES = {
+    "prepare": ["manifest.csv", "dataset.json"],
+    "train": ["weights.safetensors", "model.json", "losses.csv"],
+    "train_segmenter": ["weights.safetensors", "model.json", "losses.csv"],
+    "pseudo_masks": ["image.png"],
+    "segment": ["image.png"],
+    "report": ["summary.csv", "runs.csv", "per_class.png", "weak_full.png", "curves.png", "report.md"],
+}
+
+stage, *words = sys.argv[1:]
+flags: dict[str, list[str]] = {}
+for word, following in zip(words, [*words[1:], ""], strict=True):
+    if word.startswith("--"):
+        name, _, value = word.partition("=")
+        flags.setdefault(name, []).append(value or following)
+
+output = Path(flags["--output"][0])
+files = [output / name for name in FILES.get(stage, [])] or [output]
+for file in [*files, *map(Path, flags.get("--figure", []))]:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(stage)
+with Path("calls.jsonl").open("a") as calls:
+    calls.write(json.dumps({"stage": stage, **flags}) + "\n")

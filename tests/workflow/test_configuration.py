@@ -1,0 +1,150 @@
+import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from configuration import check_config
+from snakemake.exceptions import WorkflowError
+
+ROOT = Path(__file__).parents[2]
+GOOD: dict[str, Any] = {
+    "dataset": {"name": "toy", "format": "shapes"},
+    "clusters": {"none": {}, "mine": {"provider": "file", "path": "clusters.json"}},
+    "methods": {"pcc": {"clusters": "mine"}},
+    "localizations": {"cam": {"image_size": 96}},
+    "refinements": {"argmax": {}},
+    "segmenters": {"light": {"type": "light_head"}},
+    "experiments": [{"method": "pcc", "localization": "cam"}],
+}
+
+
+def problems(**changes: Any) -> list[str]:
+    """What is said about the good configuration with some blocks replaced."""
+    with pytest.raises(WorkflowError) as caught:
+        check_config(copy.deepcopy(GOOD | changes), ROOT)
+    return str(caught.value).splitlines()
+
+
+def test_defaults_are_filled_in() -> None:
+    config = copy.deepcopy(GOOD)
+    check_config(config, ROOT)
+    assert config["seeds"] == [0]
+    assert config["dataset"]["shards"] == {"train": 1, "val": 1}
+    assert config["methods"]["pcc"] == {"clusters": "mine", "model": {}, "training": {}}
+    assert config["experiments"] == [{"method": "pcc", "localization": "cam", "supervision": "labels"}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"sceds": [1]},
+            "top level: unknown key 'sceds'; allowed: results, seeds, dataset, scoring, clusters, methods, "
+            "localizations, refinements, segmenters, experiments",
+        ),
+        (
+            {"methods": {"pcc": {"modle": {}}}},
+            "methods.pcc: unknown key 'modle'; allowed: type, clusters, model, training",
+        ),
+        ({"dataset": {"name": "toy"}}, "dataset: 'format' is missing"),
+        (
+            {"dataset": {"name": "a/b", "format": "shapes"}},
+            "dataset.name: 'a/b' names a folder; use letters, digits, '_', '-' and '.'",
+        ),
+        ({"seeds": ["a"]}, "seeds.0: 'a' must be of type integer"),
+        (
+            {"experiments": [{"supervision": "boxes", "segmenter": "light"}]},
+            "experiments.0.supervision: 'boxes' must be one of labels, masks",
+        ),
+        (
+            {"methods": {"data": {"type": "pcc"}}},
+            "methods: 'data' is a folder of the workflow's own; choose another name",
+        ),
+        (
+            {"experiments": [{"method": "pc", "localization": "cam"}]},
+            "experiments.0.method: no 'pc' under methods; allowed: pcc",
+        ),
+        (
+            {"methods": {"pcc": {"clusters": "taxo"}}},
+            "methods.pcc.clusters: no 'taxo' under clusters; allowed: none, mine",
+        ),
+        (
+            {"experiments": [{"method": "pcc", "refinement": "argmax"}]},
+            "experiments.0: 'localization' is missing",
+        ),
+        (
+            {"experiments": [{"method": "pcc", "localization": "cam", "segmenter": "light"}]},
+            "experiments.0: 'refinement' is missing",
+        ),
+        (
+            {"experiments": [{"supervision": "masks", "method": "pcc", "segmenter": "light"}]},
+            "experiments.0: 'supervision: masks' takes a segmenter and nothing else",
+        ),
+        (
+            {"methods": {"pcc": {"training": {"phases": [{"lr": "1e-3"}]}}}},
+            "methods.pcc.training.phases.0.lr: YAML reads 1e-3 as text; write a point and a sign, as in 1.0e-3",
+        ),
+    ],
+)
+def test_each_problem_is_one_line(changes: dict[str, Any], line: str) -> None:
+    assert problems(**changes) == [f"configuration: {line}"]
+
+
+def test_an_unknown_type_is_refused_with_the_known_ones() -> None:
+    (line,) = problems(methods={"pcc": {"type": "base"}})
+    start, _, allowed = line.partition("; allowed: ")
+    assert start == "configuration: methods.pcc.type: no 'base' in pcc.methods"
+    assert {"pcc", "cam"} <= set(allowed.split(", "))
+    assert "base" not in allowed.split(", ")
+
+
+def test_all_problems_are_told_at_once() -> None:
+    assert len(problems(seeds=[], results=3, scoring={"splits": ["test"]})) == 3
+
+
+def test_snakemake_ends_with_the_line_and_no_traceback(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump({**GOOD, "experiments": [{"method": "pcc", "localisation": "cam"}]}))
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "--configfile", str(file)],
+        cwd=ROOT,
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert (
+        "experiments.0: unknown key 'localisation'; allowed: supervision, method, localization,"
+        in done.stderr
+    )
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "file", [ROOT / "config.yaml", *sorted((ROOT / "config").glob("*.yaml"))], ids=lambda p: p.name
+)
+def test_shipped_configurations_are_good(file: Path) -> None:
+    check_config(yaml.safe_load(file.read_text()), ROOT)
+
+
+def described(schema: dict[str, Any], where: str = "") -> list[str]:
+    """Keys of the schema that have no description."""
+    missing = []
+    for key, inner in schema.get("properties", {}).items():
+        missing += [] if "description" in inner else [f"{where}.{key}"]
+        missing += described(inner, f"{where}.{key}")
+    for deeper in ("items", "additionalProperties"):
+        if isinstance(schema.get(deeper), dict):
+            missing += described(schema[deeper], f"{where}[]")
+    return missing
+
+
+def test_every_key_is_described() -> None:
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    assert described(schema) == []
+    assert described({"properties": {"a": {}}}) == [".a"]

@@ -1,0 +1,197 @@
+"""The real Snakefile, with a command line that only records: what runs, with what, and what an edit reruns."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CONFIG = {
+    "seeds": [0],
+    "dataset": {"name": "toy", "format": "shapes", "shards": {"train": 2, "val": 1}},
+    "scoring": {"clusters": "taxonomy"},
+    "clusters": {"taxonomy": {}, "none": {}},
+    "methods": {"pcc": {"clusters": "taxonomy", "model": {"top_k": 6}}, "cam": {}},
+    "localizations": {"cam": {"image_size": 96}, "iscam": {"image_size": 96}},
+    "refinements": {"argmax": {}, "crf": {"iterations": 10}},
+    "segmenters": {"light": {"type": "light_head"}},
+    "experiments": [
+        {"method": "cam", "localization": "cam", "refinement": "crf"},
+        {"method": "pcc", "localization": "iscam", "refinement": "argmax"},
+        {"method": "pcc", "localization": "iscam", "refinement": "crf", "segmenter": "light"},
+        {"supervision": "masks", "segmenter": "light"},
+    ],
+}
+
+
+class Project:
+    """A copy of the project whose stages only record their calls."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("workflow", "profiles", "pcc"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "Snakefile", folder)
+        shutil.copy(Path(__file__).with_name("recorder.py"), folder / "pcc" / "__main__.py")
+        self.configure(CONFIG)
+
+    def configure(self, config: dict[str, Any]) -> None:
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+    def snakemake(self, *arguments: str) -> str:
+        """Standard output and error of one run, which must succeed."""
+        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        done = subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def pending(self, *arguments: str) -> list[str]:
+        """Rule and outputs of every job that would run, without those that collect everything."""
+        found = re.findall(
+            r"^(?:local)?rule (\w+):\n(?:    input: .*\n)?    output: (.*)$",
+            self.snakemake("-n", *arguments),
+            re.MULTILINE,
+        )
+        return [f"{rule}: {output}" for rule, output in found if rule != "report"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(tmp_path_factory.mktemp("project"))
+    project.snakemake()
+    return project
+
+
+@pytest.fixture
+def edited(finished: Project):
+    """The finished project; what a test edits is put back afterwards."""
+    kept = {
+        p: p.read_bytes() for p in [*finished.folder.glob("pcc/**/*.py"), finished.folder / "config.yaml"]
+    }
+    yield finished
+    for path, content in kept.items():
+        if path.read_bytes() != content:
+            path.write_bytes(content)
+
+
+def calls(project: Project) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (project.folder / "calls.jsonl").read_text().splitlines()]
+
+
+def test_experiments_share_what_they_have_in_common(finished: Project) -> None:
+    assert Counter(call["stage"] for call in calls(finished)) == {
+        "prepare": 1,
+        "clusters": 2,
+        "train": 2,  # pcc once for two experiments
+        "localize": 4,  # two branches, two shards
+        "pseudo_masks": 6,
+        "train_segmenter": 2,  # weak and full
+        "segment": 2,
+        "evaluate": 7,  # maps twice, pseudo masks three times, predictions twice
+        "report": 1,
+    }
+
+
+def test_stages_are_handed_their_slice_of_the_configuration(finished: Project) -> None:
+    by_stage = {call["stage"]: call for call in calls(finished)}
+    trained = [json.loads(c["--settings"][0]) for c in calls(finished) if c["stage"] == "train"]
+    assert {"type": "pcc", "model": {"top_k": 6}, "training": {}} in trained
+    assert json.loads(by_stage["prepare"]["--settings"][0])["shards"] == {"train": 2, "val": 1}
+    segmenters = [c for c in calls(finished) if c["stage"] == "train_segmenter"]
+    weak, full = sorted(segmenters, key=lambda call: "--supervision" in call)
+    crf = "results/toy/pcc/seed-0/iscam/crf/pseudo_masks"
+    assert weak["--masks"] == [f"{crf}/000", f"{crf}/001"]
+    assert full["--supervision"] == ["masks"]
+    assert "--masks" not in full
+
+
+def test_numbers_know_the_choices_behind_them(finished: Project) -> None:
+    scored = {c["--output"][0]: c for c in calls(finished) if c["stage"] == "evaluate"}
+    metrics = scored["results/toy/pcc/seed-0/iscam/crf/light/metrics.json"]
+    assert (metrics["--kind"], metrics["--split"]) == (["predictions"], ["val"])
+    assert json.loads(metrics["--experiment"][0]) == {
+        "dataset": "toy",
+        "method": "pcc",
+        "seed": 0,
+        "localization": "iscam",
+        "refinement": "crf",
+        "segmenter": "light",
+        "supervision": "labels",
+    }
+    maps = scored["results/toy/cam/seed-0/cam/metrics.json"]
+    assert maps["--kind"] == ["maps"]
+    assert len(maps["--input"]) == 2
+    assert maps["--clusters"] == ["results/toy/clusters/taxonomy/clusters.json"]
+
+
+def test_comments_docstrings_and_reformatting_rerun_nothing(edited: Project) -> None:
+    path = edited.folder / "pcc" / "prototypes.py"
+    source = path.read_text()
+    path.write_text('"""Another docstring."""\n\n\n# A comment.\n' + source.split('"""', 2)[2])
+    assert edited.pending() == []
+
+
+def test_an_edit_of_prototypes_reruns_the_branches_that_use_them(edited: Project) -> None:
+    path = edited.folder / "pcc" / "prototypes.py"
+    path.write_text(path.read_text() + "\nANOTHER = 1\n")
+    pending = edited.pending()
+    assert {job.split(":")[0] for job in pending} == {
+        "localize",
+        "pseudo_masks",
+        "train_segmenter",
+        "segment",
+        "evaluate",
+    }
+    assert all("/iscam/" in job for job in pending)
+
+
+def test_one_changed_number_reruns_from_there_on(edited: Project) -> None:
+    edited.configure({**CONFIG, "refinements": {"argmax": {}, "crf": {"iterations": 5}}})
+    pending = edited.pending()
+    assert {job.split(":")[0] for job in pending} == {
+        "pseudo_masks",
+        "train_segmenter",
+        "segment",
+        "evaluate",
+    }
+    assert all("/crf/" in job for job in pending)
+    assert len([job for job in pending if job.startswith("pseudo_masks")]) == 4
+
+
+def test_data_without_masks_ends_with_the_last_artifact(edited: Project) -> None:
+    edited.configure({**CONFIG, "scoring": {"splits": ["val"]}})
+    summary = [
+        line for line in edited.snakemake("-n", "--forceall").splitlines() if line.startswith("evaluate ")
+    ]
+    assert summary
+    assert summary[0].split()[1] == "2"
+
+
+def test_a_configfile_stands_alone(edited: Project, tmp_path: Path) -> None:
+    other = {
+        **CONFIG,
+        "dataset": {"name": "other", "format": "shapes"},
+        "experiments": CONFIG["experiments"][:1],
+    }
+    file = tmp_path / "other.yaml"
+    file.write_text(yaml.safe_dump(other))
+    pending = edited.pending("--configfile", str(file))
+    assert pending
+    assert all("results/other/" in job for job in pending)
+    assert not any("/000" in job and "/001" in job for job in pending)
+    assert sum(job.startswith("localize") for job in pending) == 1  # the demo's two shards do not leak in
