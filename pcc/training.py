@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from pcc.checkpoints import CHECKPOINT, LossLog, Position, load_checkpoint, restore_optimizer, save_checkpoint
 from pcc.errors import InputError
 from pcc.feature_cache import cached_features
+from pcc.hardware import Precision, resolve_precision
 from pcc.progress import track
 from pcc.trainable import Batch, ParameterGroup, Samples, Trainable
 
@@ -59,7 +60,7 @@ class Recipe:
         weight_decay: for groups that set none themselves.
         momentum: SGD only.
         clip_norm: global gradient norm at most this; None leaves gradients alone.
-        precision: ``no`` (fp32), ``bf16`` or ``fp16``.
+        precision: ``no`` (fp32), ``bf16``, ``fp16``, or ``auto``: bf16 where the hardware has it.
         checkpoint_every: steps between checkpoints.
         cache_features: compute a frozen encoder once per image and view instead of every step.
     """
@@ -70,7 +71,7 @@ class Recipe:
     weight_decay: float = 0.0
     momentum: float = 0.9
     clip_norm: float | None = None
-    precision: Literal["no", "bf16", "fp16"] = "no"
+    precision: Precision = "no"
     checkpoint_every: int = 200
     cache_features: bool = False
 
@@ -107,7 +108,8 @@ class _Run:
         self.model, self.samples, self.recipe = model, samples, recipe
         self.seed, self.work, self.workers = seed, work, workers
         self.accelerator = Accelerator(
-            mixed_precision=recipe.precision, dataloader_config=DataLoaderConfiguration(split_batches=True)
+            mixed_precision=resolve_precision(recipe.precision),
+            dataloader_config=DataLoaderConfiguration(split_batches=True)
         )
         processes = self.accelerator.num_processes
         if recipe.batch_size % processes:

@@ -1,6 +1,7 @@
 """What every figure shares: colours that colour-blind readers can tell apart, one way to make and to save."""
 
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -27,10 +28,12 @@ def axes_at(figure: Figure, left: float, top: float, width: float, height: float
     return figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
 
 
-def text_at(figure: Figure, left: float, top: float, text: str, **style: object) -> None:
+def text_at(figure: Figure, left: float, top: float, text: str, **style: Any) -> None:
     """Text whose top left corner (unless ``style`` aligns it otherwise) is placed in inches from the figure's."""
     across, down = figure.get_size_inches()
-    figure.text(left / across, 1 - top / down, text, **{"va": "top", "ha": "left", "fontsize": TEXT["label"], **style})
+    figure.text(
+        left / across, 1 - top / down, text, **{"va": "top", "ha": "left", "fontsize": TEXT["label"], **style}
+    )
 
 
 def tidy(axes: Axes) -> None:

@@ -18,9 +18,9 @@ from pcc.artifacts import IGNORE, palette
 from pcc.figures.canvas import TEXT, axes_at, new_figure, text_at
 
 HEAT = "inferno"
-ERRORS = {"missed": "#0072B2", "invented": "#E69F00", "wrong class": "#CC79A7", "void": "#e0e0c0"}
-CELL, GAP, MARGIN, LABEL, TITLE = (2.4, 1.8), 0.08, 0.15, 0.26, 0.62
-LEGEND_LINE, LEGEND_ENTRY = 0.21, 1.3
+ERRORS = {"missed": "#0072B2", "invented": "#E69F00", "wrong class": "#CC79A7", "ignored": "#e0e0c0"}
+CELL, GAP, MARGIN, LABEL, TITLE = (2.4, 1.8), 0.08, 0.15, 0.26, 0.8
+LEGEND_LINE, LEGEND_ENTRY = 0.21, 1.45
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ def errors(
         "missed": (prediction == 0) & (truth > 0),
         "invented": (prediction > 0) & (truth == 0),
         "wrong class": (prediction > 0) & (truth > 0) & (prediction != truth),
-        "void": truth == IGNORE,
+        "ignored": truth == IGNORE,
     }
     for kind, where in kinds.items():
-        picture[where] = [int(ERRORS[kind][i:i + 2], 16) for i in (1, 3, 5)]
+        picture[where] = [int(ERRORS[kind][i : i + 2], 16) for i in (1, 3, 5)]
     return picture
 
 
@@ -80,12 +80,21 @@ def class_legend(classes: Sequence[str], ids: Sequence[int]) -> dict[str, str]:
         classes: names by class id, background first.
         ids: what occurs in the masks shown.
     """
-    names = {i: "ignored" if i == IGNORE else classes[i] if i < len(classes) else f"class {i}" for i in ids if i > 0}
-    return {names[i]: "#%02x%02x%02x" % tuple(_table()[i]) for i in sorted(names)}
+    names = {
+        i: "ignored" if i == IGNORE else classes[i] if i < len(classes) else f"class {i}"
+        for i in ids
+        if i > 0
+    }
+    return {names[i]: f"#{_table()[i].tobytes().hex()}" for i in sorted(names)}
 
 
 def contact_sheet(
-    rows: Sequence[Row], columns: Sequence[str], legend: Mapping[str, str], title: str, scale: str | None = None
+    rows: Sequence[Row],
+    columns: Sequence[str],
+    legend: Mapping[str, str],
+    title: str,
+    scale: str | None = None,
+    zoom: float = 1.0,
 ) -> Figure:
     """Rows of pictures under column titles, with the legend at the foot.
 
@@ -95,24 +104,27 @@ def contact_sheet(
         legend: name → colour.
         title: the line above all.
         scale: what a heat colour stands for; None where no heat is shown.
+        zoom: size of the pictures, as a factor.
     """
-    width = max(2 * MARGIN + len(columns) * (CELL[0] + GAP) - GAP, 5.0)
+    cell_width, cell_height = CELL[0] * zoom, CELL[1] * zoom
+    width = max(2 * MARGIN + len(columns) * (cell_width + GAP) - GAP, 5.0)
     per_line = max(1, int((width - 2 * MARGIN) // LEGEND_ENTRY))
     lines = -(-len(legend) // per_line)
     foot = lines * LEGEND_LINE + (0.45 if scale else 0.0) + 2 * MARGIN
-    figure = new_figure(width, TITLE + len(rows) * (CELL[1] + LABEL) + foot)
+    figure = new_figure(width, TITLE + len(rows) * (cell_height + LABEL) + foot)
     text_at(figure, MARGIN, 0.12, title, fontsize=TEXT["title"], weight="bold")
     for column, name in enumerate(columns):
-        centre = MARGIN + column * (CELL[0] + GAP) + CELL[0] / 2
+        centre = MARGIN + column * (cell_width + GAP) + cell_width / 2
         text_at(figure, centre, TITLE - 0.22, name, ha="center", color="#444444")
     for line, row in enumerate(rows):
-        top = TITLE + line * (CELL[1] + LABEL)
+        top = TITLE + line * (cell_height + LABEL)
         text_at(figure, MARGIN, top + 0.06, row.label, fontsize=TEXT["small"])
         for column, cell in enumerate(row.cells):
-            axes = axes_at(figure, MARGIN + column * (CELL[0] + GAP), top + LABEL, *CELL)
+            axes = axes_at(figure, MARGIN + column * (cell_width + GAP), top + LABEL, cell_width, cell_height)
             axes.imshow(cell, interpolation="antialiased")
             axes.set_axis_off()
-    top = TITLE + len(rows) * (CELL[1] + LABEL) + MARGIN
+            axes.set_anchor("N")
+    top = TITLE + len(rows) * (cell_height + LABEL) + MARGIN
     if scale:
         colour_bar(figure, MARGIN, top, scale)
         top += 0.45
@@ -126,10 +138,22 @@ def draw_legend(figure: Figure, legend: Mapping[str, str], top: float, per_line:
         return
     axes = axes_at(figure, MARGIN, top, figure.get_size_inches()[0] - 2 * MARGIN, 0.2)
     axes.set_axis_off()
-    patches = [Patch(facecolor=colour, edgecolor="#555555", linewidth=0.4, label=name)
-               for name, colour in legend.items()]
-    axes.legend(handles=patches, ncols=per_line, loc="upper left", bbox_to_anchor=(0, 1), frameon=False,
-                fontsize=TEXT["small"], borderaxespad=0, borderpad=0, handlelength=1.2, columnspacing=1.2)
+    patches = [
+        Patch(facecolor=colour, edgecolor="#555555", linewidth=0.4, label=name)
+        for name, colour in legend.items()
+    ]
+    axes.legend(
+        handles=patches,
+        ncols=per_line,
+        loc="upper left",
+        bbox_to_anchor=(0, 1),
+        frameon=False,
+        fontsize=TEXT["small"],
+        borderaxespad=0,
+        borderpad=0,
+        handlelength=1.2,
+        columnspacing=1.2,
+    )
 
 
 def colour_bar(figure: Figure, left: float, top: float, label: str) -> None:
@@ -147,3 +171,43 @@ def _borders(mask: UInt8[np.ndarray, "H W"]) -> np.ndarray:
     border[:, 1:] |= mask[:, 1:] != mask[:, :-1]
     border[1:] |= mask[1:] != mask[:-1]
     return border
+
+
+def heat_maps(
+    image: UInt8[np.ndarray, "H W 3"],
+    maps: Mapping[str, Float[np.ndarray, "H W"]],
+    title: str,
+    columns: int = 4,
+) -> Figure:
+    """The image beside one heat map per name, with the scale at the foot.
+
+    Args:
+        image: RGB.
+        maps: name → values in [0, 1] at the image's size.
+        title: the line above all.
+        columns: pictures on a line.
+    """
+    pictures = {"image": image, **{name: heat(image, values) for name, values in maps.items()}}
+    columns = min(columns, len(pictures))
+    width = max(2 * MARGIN + columns * (CELL[0] + GAP) - GAP, 5.0)
+    top, line = 0.45, CELL[1] + LABEL
+    figure = new_figure(width, top + -(-len(pictures) // columns) * line + 0.6)
+    text_at(figure, MARGIN, 0.12, title, fontsize=TEXT["title"], weight="bold")
+    for number, (name, picture) in enumerate(pictures.items()):
+        left = MARGIN + number % columns * (CELL[0] + GAP)
+        above = top + number // columns * line
+        text_at(
+            figure,
+            left + CELL[0] / 2,
+            above + 0.06,
+            name,
+            ha="center",
+            fontsize=TEXT["label"],
+            color="#444444",
+        )
+        axes = axes_at(figure, left, above + LABEL, *CELL)
+        axes.imshow(picture, interpolation="antialiased")
+        axes.set_axis_off()
+        axes.set_anchor("N")
+    colour_bar(figure, MARGIN + 0.05, top + -(-len(pictures) // columns) * line + 0.15, "value of the map")
+    return figure

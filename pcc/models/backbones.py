@@ -51,6 +51,9 @@ class Backbone(nn.Module):
         self.register_buffer("mean", torch.tensor(mean or config["mean"]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std or config["std"]).view(3, 1, 1), persistent=False)
         self.is_vit = hasattr(self.network, "patch_embed") and hasattr(self.network, "blocks")
+        if not self.is_vit:
+            # Convolutions are up to four times faster so, in bf16 on a CPU above all.
+            self.network.to(memory_format=torch.channels_last)
         with torch.no_grad():
             side = self.multiple_of * math.ceil(64 / self.multiple_of)
             self.network.eval()
@@ -98,7 +101,8 @@ class Backbone(nn.Module):
             raise InputError(
                 f"image_size: {tuple(images.shape[-2:])} is not a multiple of the network's patch, {self.multiple_of}"
             )
-        return (images - cast(Tensor, self.mean)) / cast(Tensor, self.std)
+        images = (images - cast(Tensor, self.mean)) / cast(Tensor, self.std)
+        return images if self.is_vit else images.contiguous(memory_format=torch.channels_last)
 
     def to_grid(self, tokens: Float[Tensor, "B n D"], images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
         """Patch tokens back on their grid."""

@@ -14,6 +14,7 @@ from pcc.data.manifest import Manifest, Record
 from pcc.data.samples import image_tensor
 from pcc.errors import call_with
 from pcc.files import digest, resumable_directory
+from pcc.hardware import Precision, autocast, device
 from pcc.plugins import load_attribute
 from pcc.progress import track
 from pcc.stages.trained import load_classifier
@@ -31,7 +32,7 @@ def localize(
     image_size: int,
     resize: Literal["square", "keep"] = "square",
     batch_size: int = 8,
-    precision: Literal["no", "bf16"] = "no",
+    precision: Precision = "no",
     threads: int = 1,
     code: str = "",
     **settings: Any,
@@ -47,18 +48,17 @@ def localize(
         image_size: side of the square, or the longer side, that scale 1 sees, pixels.
         resize: ``square`` squeezes every image into a square; ``keep`` keeps its shape.
         batch_size: images of one size at a time.
-        precision: ``bf16`` where the hardware is faster with it.
+        precision: ``no`` (fp32), ``bf16``, ``fp16``, or ``auto``: bf16 where the hardware has it.
         threads: CPU threads.
         code: fingerprint of the stage's code.
         settings: of the localization.
     """
     started = time.monotonic()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     data, method = Manifest.read(manifest), load_classifier(classifier)
     patch = method.backbone.multiple_of
     localization = load_attribute("pcc.localizations", type, "Localization", "localizations: type")
     localizer = call_with(localization, settings, f"localization {type}", method=method, multiple_of=patch)
-    localizer.eval().requires_grad_(False).to(device)
+    localizer.eval().requires_grad_(False).to(device())
     everything = {"type": type, "image_size": image_size, "resize": resize, "batch_size": batch_size,
                   "precision": precision, **settings}
     inputs = [manifest, classifier / "weights.safetensors", classifier / "model.json"]
@@ -68,8 +68,8 @@ def localize(
         parts = [work / f"{number:06d}.safetensors" for number in range(len(batches))]
         for part, batch in track(list(zip(parts, batches, strict=True)), f"localize {type} {shard}"):
             if not part.exists():
-                with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-                    artifacts.write_maps(part, _localize(localizer, data, batch, device))
+                with torch.inference_mode(), autocast(precision):
+                    artifacts.write_maps(part, _localize(localizer, data, batch))
         found = {image_id: maps for part in parts for image_id, maps in artifacts.read_maps(part)}
         order = [record.image_id for record in data.select("train", shard)]
         artifacts.write_maps(output, {image_id: found[image_id] for image_id in order})
@@ -80,10 +80,10 @@ def localize(
 
 
 def _localize(
-    localizer: torch.nn.Module, data: Manifest, batch: Batch, device: str
+    localizer: torch.nn.Module, data: Manifest, batch: Batch
 ) -> dict[str, artifacts.Maps]:
-    images = torch.stack([image_tensor(record.image, size) for record, size in batch]).to(device)
-    labels = torch.stack([torch.from_numpy(data.image_labels(record)) for record, _ in batch]).to(device)
+    images = torch.stack([image_tensor(record.image, size) for record, size in batch]).to(device())
+    labels = torch.stack([torch.from_numpy(data.image_labels(record)) for record, _ in batch]).to(device())
     maps: Tensor = localizer(images, labels).float().cpu()
     stored = {}
     for (record, _), values in zip(batch, maps, strict=True):

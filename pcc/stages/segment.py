@@ -18,6 +18,7 @@ from pcc.data.manifest import Manifest, Record
 from pcc.data.samples import image_tensor
 from pcc.errors import call_with
 from pcc.files import digest, publish, resumable_directory
+from pcc.hardware import Precision, autocast, device
 from pcc.models.segmenter import Segmenter
 from pcc.parallel import map_in_processes
 from pcc.progress import track
@@ -35,6 +36,7 @@ def segment(
     scales: Sequence[float] = (1.0,),
     flip: bool = True,
     crf: Mapping[str, Any] | None = None,
+    precision: Precision = "no",
     split: str = "val",
     threads: int = 1,
     code: str = "",
@@ -49,6 +51,7 @@ def segment(
         image_size: side of the square that scale 1 sees, pixels; None keeps the image's own size.
         scales: sizes of the views, as factors.
         flip: whether each view is also seen mirrored.
+        precision: ``no`` (fp32), ``bf16``, ``fp16``, or ``auto``: bf16 where the hardware has it.
         crf: settings of `pcc.refine.crf.dense_crf`; None leaves it out.
         split: which images.
         threads: CPU threads, or processes for the CRF.
@@ -56,15 +59,15 @@ def segment(
     """
     started = time.monotonic()
     network = load_segmenter(segmenter)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    network.to(device)
-    settings = {"image_size": image_size, "scales": list(scales), "flip": flip, "crf": crf, "split": split}
+    network.to(device())
+    settings = {"image_size": image_size, "scales": list(scales), "flip": flip, "crf": crf, "precision": precision,
+                "split": split}
     inputs = [manifest, segmenter / "weights.safetensors", segmenter / "model.json"]
     key = {"settings": settings, "inputs": {str(p): digest(p) for p in inputs}, "code": code, "shard": shard}
     with resumable_directory(output, key) as work:
         records = Manifest.read(manifest).select(split, shard)
         todo = [record for record in records if not (work / f"{record.image_id}.png").exists()]
-        probabilities = _probabilities(network, todo, image_size, scales, flip, device)
+        probabilities = _probabilities(network, todo, image_size, scales, flip, precision)
         # The CRF costs more than the network on most machines, so it gets the processes.
         finished = map_in_processes(partial(_write, work, crf), probabilities, threads) if crf else map(
             partial(_write, work, None), probabilities
@@ -78,7 +81,8 @@ def segment(
 
 
 def _probabilities(
-    network: Segmenter, records: Sequence[Record], side: int | None, scales: Sequence[float], flip: bool, device: str
+    network: Segmenter, records: Sequence[Record], side: int | None, scales: Sequence[float], flip: bool,
+    precision: Precision,
 ) -> Iterator[tuple[Record, Tensor]]:
     multiple = network.backbone.multiple_of if hasattr(network, "backbone") else 32
     for record in records:
@@ -86,8 +90,8 @@ def _probabilities(
         total = torch.zeros(())
         for scale in scales:
             view = tuple(max(1, round(edge * scale / multiple)) * multiple for edge in size)
-            images = image_tensor(record.image, (view[0], view[1]))[None].to(device)
-            with torch.inference_mode():
+            images = image_tensor(record.image, (view[0], view[1]))[None].to(device())
+            with torch.inference_mode(), autocast(precision):
                 logits = network(torch.cat([images, images.flip(-1)]) if flip else images)
                 seen = [logits[:1].softmax(1), *([logits[1:].softmax(1).flip(-1)] if flip else [])]
                 for probabilities in seen:

@@ -14,6 +14,7 @@ from pcc.data.manifest import Manifest, Record
 from pcc.data.samples import Augmentation, TrainingSamples
 from pcc.errors import InputError, call_with
 from pcc.files import digest, publish, read_json, resumable_directory, write_json
+from pcc.hardware import Precision
 from pcc.methods import Method, load_method
 from pcc.models.segmenter import Segmenter, build_segmenter
 from pcc.training import Phase, Recipe, fit
@@ -85,7 +86,7 @@ def _plan(
     weight_decay: float = 0.0,
     momentum: float = 0.9,
     clip_norm: float | None = None,
-    precision: str = "no",
+    precision: Precision = "no",
     checkpoint_every: int = 200,
     cache_features: bool = False,
 ) -> tuple[TrainingSamples, Recipe]:

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,14 @@ def test_fingerprint_changes_with_what_is_computed(root: Path, file: str, text: 
     before = Code(root).fingerprint("pcc.stages.localize")
     (root / file).write_text(text)
     assert (Code(root).fingerprint("pcc.stages.localize") != before) == changes
+
+
+def test_rules_name_modules_that_exist() -> None:
+    root = Path(__file__).parents[2]
+    rules = "".join(path.read_text() for path in root.glob("workflow/rules/*.smk"))
+    named = set(re.findall(r'"(pcc\.stages\.\w+)"', rules))
+    assert len(named) == rules.count("code_of(\n") + rules.count('code_of("')
+    assert [name for name in sorted(named) if name not in Code(root).closure(name)] == []
 
 
 @pytest.mark.parametrize("stage", ["train", "localize", "evaluate"])

@@ -1,0 +1,45 @@
+# The front door. Each target makes the environment it needs, in .venv.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= python3
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: demo test test-real check bench clean
+
+demo: export HF_HUB_OFFLINE := 1
+demo: export HF_HUB_DISABLE_TELEMETRY := 1
+demo: $(INSTALLED)  ## the whole workflow on drawn images: offline, CPU, minutes
+	snakemake --cores all
+	snakemake --cores all --report results/shapes/report.html --quiet
+	@cat results/shapes/report/report.md
+	@echo "Tables and figures: results/shapes/report/   Everything in one page: results/shapes/report.html"
+
+test: check  ## everything that must pass before a change lands
+	pytest -n auto --dist loadfile
+
+test-real: $(INSTALLED)  ## the tests on real images and weights in ../shared
+	pytest tests/real -rs
+
+check: $(INSTALLED)  ## style, types, floors, workflow
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+	snakefmt --check --compact-diff Snakefile workflow
+	snakemake --lint
+
+bench: $(INSTALLED)  ## claims of speed, each against what it replaces
+	@for script in benchmarks/*.py; do echo "== $$script"; python "$$script"; done
+
+clean:  ## results of the demo; the environment stays
+	rm -rf results .snakemake
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "PCC needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	@command -v c++ > /dev/null || { echo "pydensecrf2 needs a C++ compiler: apt-get install g++"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --editable '.[test]' --constraint constraints.txt
+	touch $@

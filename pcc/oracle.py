@@ -1,0 +1,51 @@
+"""What a background threshold chosen with the true masks would give: a bound to compare with, never a result.
+
+One pass over the images serves all thresholds: with a constant background score, a pixel's prediction depends only on
+its strongest foreground map, and on how many of the thresholds that map exceeds.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int64, UInt8
+
+IGNORE = 255
+THRESHOLDS = tuple(step / 20 for step in range(20))
+
+
+def threshold_counts(
+    foreground: Float[np.ndarray, "k H W"],
+    classes: Sequence[int],
+    target: UInt8[np.ndarray, "H W"],
+    num_classes: int,
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> Int64[np.ndarray, "T1 C C"]:
+    """Count pixels by thresholds exceeded (0 to all of them), true class, and class of the strongest map.
+
+    Args:
+        foreground: maps of the foreground classes at the truth's size; none for an image without tags.
+        classes: class id of each map; where maps tie, the first wins.
+        target: class ids, 255 where a pixel does not count.
+        num_classes: background included.
+        thresholds: background scores, ascending.
+    """
+    shape = (len(thresholds) + 1, num_classes, num_classes)
+    counted = target != IGNORE
+    true = target[counted].astype(np.int64)
+    if not len(foreground):
+        exceeded, strongest = np.zeros_like(true), np.zeros_like(true)
+    else:
+        values = foreground[:, counted]
+        # As float32, like the maps: 0.15 must mean the same number here as in a mask made at that threshold.
+        exceeded = np.searchsorted(np.asarray(thresholds, dtype=values.dtype), values.max(axis=0))
+        strongest = np.asarray(classes, dtype=np.int64)[values.argmax(axis=0)]
+    cells = np.ravel_multi_index((exceeded, true, strongest), shape)
+    return np.bincount(cells, minlength=int(np.prod(shape))).reshape(shape)
+
+
+def confusion_by_threshold(counts: Int64[np.ndarray, "T1 C C"]) -> Int64[np.ndarray, "T C C"]:
+    """The confusion matrix at each threshold, from summed `threshold_counts`: foreground where a map exceeds it."""
+    exceeding = counts[::-1].cumsum(axis=0)[::-1]
+    matrices = exceeding[1:].copy()
+    matrices[:, :, 0] += exceeding[0].sum(axis=1) - exceeding[1:].sum(axis=2)
+    return matrices

@@ -1,0 +1,195 @@
+"""Stage `evaluate`: maps, pseudo masks or predictions against true masks → metrics.json and a contact sheet."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pcc import metrics
+from pcc.artifacts import read_clusters, write_provenance
+from pcc.data.manifest import BACKGROUND, Dataset, Manifest
+from pcc.errors import InputError
+from pcc.figures.canvas import save
+from pcc.files import write_json
+from pcc.oracle import THRESHOLDS, confusion_by_threshold
+from pcc.progress import log
+from pcc.stages.counting import Counts, Kind, Scoring, count_all
+from pcc.stages.sheets import contact_sheet_of
+
+POLICIES = {
+    "maps": "true 255: pixel not counted",
+    "pseudo_masks": "true 255: pixel not counted; pseudo mask 255: counted as background",
+    "predictions": "true 255: pixel not counted; predicted 255: refused",
+}
+UNSCORED = "no image of this split has a mask that may be scored: there is no score"
+
+
+def evaluate(
+    manifest: Path,
+    inputs: Sequence[Path],
+    output: Path,
+    *,
+    kind: Kind,
+    split: str,
+    experiment: Mapping[str, Any],
+    clusters: Path | None = None,
+    figure: Path | None = None,
+    localization: Mapping[str, Any] | None = None,
+    refinement: Mapping[str, Any] | None = None,
+    segmenter: Mapping[str, Any] | None = None,
+    boundary_ratio: float = 0.02,
+    sheet_images: int = 8,
+    threads: int = 1,
+    code: str = "",
+) -> None:
+    """Score one step of an experiment by one confusion matrix over all scored images of a split.
+
+    Maps are scored as the argmax of their channels at the image's size; beside that stands the best constant
+    background score, chosen with the true masks and marked as oracle.
+
+    Args:
+        manifest: the data set's manifest.csv.
+        inputs: one per shard: files of maps, or folders of masks.
+        output: the metrics.json to write.
+        kind: what the inputs hold.
+        split: ``train`` or ``val``.
+        experiment: dataset, method, seed, localization, refinement, segmenter, supervision; None where not taken.
+        clusters: the partition that confusion is told apart by; none when not given.
+        figure: the contact sheet (PNG) to write.
+        localization: settings of that step, kept beside the numbers.
+        refinement: likewise.
+        segmenter: likewise, of its prediction.
+        boundary_ratio: width of the boundary region, as a share of the image's diagonal.
+        sheet_images: images on the contact sheet, the worst and the best among them.
+        threads: processes.
+        code: fingerprint of the stage's code.
+
+    Raises:
+        InputError: images to score without a prediction, or predictions that do not fit their image.
+    """
+    started = time.monotonic()
+    data = Manifest.read(manifest)
+    dataset, records = data.dataset, data.select(split)
+    scored = [record for record in records if record.mask is not None and record.scored]
+    steps = {"localization": localization, "refinement": refinement, "segmenter": segmenter}
+    scoring = Scoring(kind, dataset.num_classes, eval_ids(dataset), boundary_ratio)
+    counts = count_all(scoring, inputs, scored, threads)
+    result = {
+        "experiment": dict(experiment),
+        "kind": kind,
+        "split": split,
+        "ground_truth": ", ".join(
+            sorted({record.mask.parent.as_posix() for record in scored if record.mask})
+        ),
+        "num_images": len(scored),
+        "settings": {
+            **views(experiment, steps),
+            **{name: step for name, step in steps.items() if step is not None},
+        },
+        "labels_at_inference": kind != "predictions",
+        "oracle": False,
+        "ignore_policy": POLICIES[kind],
+        "note": None if scored else UNSCORED,
+        **scores(dataset, counts, clusters),
+        "oracle_threshold": oracle_threshold(counts, scoring.scored) if kind == "maps" and scored else None,
+    }
+    if figure is not None:
+        save(
+            contact_sheet_of(
+                scoring, inputs, scored or records, dataset.classes, result, counts.scores, sheet_images
+            ),
+            figure,
+        )
+    write_json(output, result)
+    write_provenance(
+        output.with_suffix(".provenance.json"),
+        settings={
+            "kind": kind,
+            "split": split,
+            "boundary_ratio": boundary_ratio,
+            "sheet_images": sheet_images,
+        }
+        | steps,
+        inputs=[manifest, *inputs, *([clusters] if clusters else [])],
+        started=started,
+        code=code,
+        experiment=dict(experiment),
+    )
+    log.info("%s", f"mIoU {100 * result['mean_iou']:.2f} % over {len(scored)} images" if scored else UNSCORED)
+
+
+def eval_ids(dataset: Dataset) -> tuple[int, ...]:
+    """Ids of the classes that means are taken over: background and the data set's scored names."""
+    return (0, *(1 + dataset.classes.index(name) for name in dataset.eval_classes))
+
+
+def scores(dataset: Dataset, counts: Counts, clusters: Path | None) -> dict[str, Any]:
+    """The ratios that metrics.json holds, None where there is nothing to divide by."""
+    confusion, ids = counts.confusion, eval_ids(dataset)
+    names = (BACKGROUND, *dataset.classes)
+    boundary = metrics.boundary_iou(counts.boundary)[list(ids)]
+    within, between = (
+        metrics.cluster_confusion(confusion, cluster_ids(dataset, clusters))
+        if clusters
+        else (math.nan, math.nan)
+    )
+    return {
+        "classes": list(names),
+        "eval_classes": [names[i] for i in ids],
+        "confusion_matrix": confusion.tolist(),
+        **{
+            name: {c: _or_none(v) for c, v in zip(names, ratio(confusion).tolist(), strict=True)}
+            for name, ratio in (
+                ("iou", metrics.iou),
+                ("precision", metrics.precision),
+                ("recall", metrics.recall),
+            )
+        },
+        "mean_iou": _or_none(metrics.mean_iou(confusion, ids)),
+        "pixel_accuracy": _or_none(metrics.pixel_accuracy(confusion)),
+        "boundary_iou": None if np.isnan(boundary).all() else float(np.nanmean(boundary)),
+        "within_cluster_confusion": _or_none(within),
+        "between_cluster_confusion": _or_none(between),
+    }
+
+
+def cluster_ids(dataset: Dataset, clusters: Path) -> list[list[int]]:
+    """The partition as class ids.
+
+    Raises:
+        InputError: it names a class that the data set does not have.
+    """
+    groups = read_clusters(clusters)
+    if unknown := sorted({name for group in groups for name in group} - set(dataset.classes)):
+        raise InputError(
+            f"{clusters}: {', '.join(unknown)} not among the data set's classes; run `pcc clusters` again"
+        )
+    return [[1 + dataset.classes.index(name) for name in group] for group in groups]
+
+
+def oracle_threshold(counts: Counts, ids: Sequence[int]) -> dict[str, Any]:
+    """The best constant background score for the maps, and the whole curve it was picked from."""
+    curve = [metrics.mean_iou(matrix, ids) for matrix in confusion_by_threshold(counts.sweep)]
+    best = int(np.argmax(curve))
+    return {
+        "threshold": THRESHOLDS[best],
+        "mean_iou": curve[best],
+        "oracle": True,
+        "curve": {"thresholds": list(THRESHOLDS), "mean_iou": curve},
+    }
+
+
+def views(experiment: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any]:
+    """Scales, flip and CRF that the scored step's own output went through; None where the settings do not say."""
+    step = steps["segmenter"] or steps["localization"] or {}
+    refinement = steps["refinement"] or {}
+    refined_by = refinement.get("type", experiment.get("refinement"))
+    crf = bool(step.get("crf")) if steps["segmenter"] is not None else refined_by == "crf"
+    return {"scales": step.get("scales"), "flip": step.get("flip"), "crf": crf}
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value

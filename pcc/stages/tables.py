@@ -1,0 +1,147 @@
+"""Tables of many metrics: a row per run, per experiment over its seeds, per class. Numbers are shares in [0, 1]."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+CHOICES = ("dataset", "supervision", "method", "localization", "refinement", "segmenter")
+CONDITIONS = (
+    "kind",
+    "split",
+    "ground_truth",
+    "images",
+    "classes",
+    "scales",
+    "flip",
+    "crf",
+    "labels_at_inference",
+    "oracle",
+)
+SCORES = (
+    "mean_iou",
+    "pixel_accuracy",
+    "boundary_iou",
+    "within_cluster_confusion",
+    "between_cluster_confusion",
+)
+ORACLE = ("oracle_threshold", "oracle_mean_iou")
+GROUP = [*CHOICES, *CONDITIONS]
+
+
+def runs_table(metrics: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row per metrics.json: choices, seed, conditions, scores, and the oracle's own columns."""
+    return pd.DataFrame([_run(m) for m in metrics], columns=[*CHOICES, "seed", *CONDITIONS, *SCORES, *ORACLE])
+
+
+def _run(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    choices = {name: metrics["experiment"].get(name) for name in CHOICES}
+    views, oracle = metrics["settings"], metrics["oracle_threshold"] or {}
+    return {
+        **choices,
+        "supervision": choices["supervision"] or "labels",
+        "seed": metrics["experiment"].get("seed"),
+        **{
+            name: metrics[name] for name in ("kind", "split", "ground_truth", "labels_at_inference", "oracle")
+        },
+        "images": metrics["num_images"],
+        "classes": len(metrics["eval_classes"]),
+        "scales": None
+        if views.get("scales") is None
+        else " ".join(f"{scale:g}" for scale in views["scales"]),
+        "flip": views.get("flip"),
+        "crf": views.get("crf"),
+        **{name: metrics[name] for name in SCORES},
+        "oracle_threshold": oracle.get("threshold"),
+        "oracle_mean_iou": oracle.get("mean_iou"),
+    }
+
+
+def summary_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row per experiment and step: means over seeds, deviations (n - 1) of the mIoUs, weak against full."""
+    numbers = [*SCORES, *ORACLE]
+    groups = runs.astype(dict.fromkeys(numbers, float)).groupby(GROUP, sort=False, dropna=False)
+    table = groups[numbers].mean()
+    table.insert(0, "seeds", groups.size())
+    table.insert(2, "mean_iou_sd", groups["mean_iou"].std())
+    table["oracle_mean_iou_sd"] = groups["oracle_mean_iou"].std()
+    table = table.reset_index()
+    table.insert(list(table.columns).index("mean_iou_sd") + 1, "weak_full_ratio", _weak_full(table))
+    return table
+
+
+def _weak_full(table: pd.DataFrame) -> list[float]:
+    """mIoU as a share of the same segmenter's trained on true masks and scored alike; NaN without such a twin."""
+    return [
+        row["mean_iou"] / twin["mean_iou"] if twin is not None and twin["mean_iou"] else np.nan
+        for row, twin in ((row, full_supervision_twin(table, row)) for row in records(table))
+    ]
+
+
+def full_supervision_twin(table: pd.DataFrame, row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The row of the same segmenter under ``supervision: masks``, scored under the same conditions."""
+    if row["kind"] != "predictions" or row["supervision"] == "masks":
+        return None
+    alike = ("dataset", "segmenter", "kind", "split", "ground_truth", "images", "classes")
+    twins = (r for r in records(table) if r["supervision"] == "masks" and all(r[c] == row[c] for c in alike))
+    return next(twins, None)
+
+
+def per_class_table(metrics: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row per experiment, step and class: IoU with its deviation over seeds, precision, recall."""
+    rows = [
+        {
+            **{key: run[key] for key in (*CHOICES, "kind", "split")},
+            "seed": run["seed"],
+            "class": name,
+            "in_mean": name in m["eval_classes"],
+            "iou": m["iou"][name],
+            "precision": m["precision"][name],
+            "recall": m["recall"][name],
+        }
+        for m, run in ((m, _run(m)) for m in metrics)
+        for name in m["classes"]
+    ]
+    keys, numbers = [*CHOICES, "kind", "split", "class", "in_mean"], ["iou", "precision", "recall"]
+    groups = pd.DataFrame(rows).astype(dict.fromkeys(numbers, float)).groupby(keys, sort=False, dropna=False)
+    table = groups[numbers].mean()
+    table.insert(1, "iou_sd", groups["iou"].std())
+    return table.reset_index()
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as plain dictionaries."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def chain(row: Mapping[str, Any]) -> str:
+    """``pcc / iscam / crf / light``, or ``true masks / light``."""
+    steps = [
+        "true masks" if row["supervision"] == "masks" else row["method"],
+        row["localization"],
+        row["refinement"],
+        row["segmenter"],
+    ]
+    return " / ".join(str(step) for step in steps if isinstance(step, str))
+
+
+def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, padded so that it reads as text too; first column left, the others right."""
+    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+    rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines = [
+        [
+            line[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
+        ]
+        for line in (headers, rule, *rows)
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def percent(value: float, deviation: float = np.nan) -> str:
+    """``54.2 ± 0.8``, ``54.2``, or a dash where there is no number."""
+    if np.isnan(value):
+        return "–"
+    return f"{100 * value:.1f}" if np.isnan(deviation) else f"{100 * value:.1f} ± {100 * deviation:.1f}"

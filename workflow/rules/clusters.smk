@@ -1,0 +1,26 @@
+"""Group the class names into clusters of related categories."""
+
+
+rule clusters:
+    input:
+        lambda wildcards: files_in(entry("clusters", wildcards)),
+        manifest="<results>/data/manifest.csv",
+    output:
+        ensure("<results>/clusters/{clusters}/clusters.json", non_empty=True),
+    log:
+        "<logs>/clusters/{clusters}.log",
+    benchmark:
+        "<benchmarks>/clusters/{clusters}.tsv"
+    retries: 1  # a language model is asked over the network
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=30,
+    params:
+        settings=lambda wildcards: as_json(entry("clusters", wildcards)),
+        code=lambda wildcards: code_of("pcc.stages.clusters", module_of("clusters", wildcards)),
+    shell:
+        "python -m pcc clusters --manifest {input.manifest:q} --output {output:q}"
+        " --settings {params.settings:q} --threads {threads} --code {params.code} > {log:q} 2>&1"

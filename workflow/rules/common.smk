@@ -1,0 +1,110 @@
+"""From wildcards to configuration: what each job needs, and which settings and code it depends on."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+from configuration import BLOCKS, check_config
+from experiments import STEPS, branches, files_in, last_step, scoring_settings
+from fingerprints import Code
+
+check_config(config, Path(workflow.basedir))
+code_of = Code(Path(workflow.basedir)).fingerprint
+
+CORES = min(8, os.cpu_count() or 1)  # for a job that uses all it is given; Snakemake's --cores may lower it
+DATASET = config["dataset"]
+SHARDS = {split: [f"{i:03d}" for i in range(count)] for split, count in DATASET["shards"].items()}
+BRANCHES = branches(config)
+
+
+pathvars:
+    results=f"{config['results']}/{DATASET['name']}",
+    logs=f"{config['results']}/{DATASET['name']}/logs",
+    benchmarks=f"{config['results']}/{DATASET['name']}/benchmarks",
+
+
+# What runs is the code that was fingerprinted, whatever the working directory and the environment.
+shell.prefix("export PYTHONPATH={workflow.basedir:q}${{PYTHONPATH:+:$PYTHONPATH}}; ")
+
+
+def any_of(names):
+    return "|".join(map(re.escape, names)) or "(?!)"  # no name configured: nothing matches
+
+
+wildcard_constraints:
+    seed=r"\d+",
+    shard=r"\d{3}",
+    branch=any_of(BRANCHES),
+    clusters=any_of(config["clusters"]),
+    method=any_of(config["methods"]),
+    localization=any_of(config["localizations"]),
+    refinement=any_of(config["refinements"]),
+
+
+def kind_and_split(branch):
+    return STEPS[last_step(BRANCHES[branch])]
+
+
+def artifacts(branch):
+    """The shards that a branch ends in."""
+    kind, split = kind_and_split(branch)
+    suffix = ".safetensors" if kind == "maps" else ""
+    return [f"<results>/{branch}/{kind}/{shard}{suffix}" for shard in SHARDS[split]]
+
+
+def training_masks(wildcards):
+    """The pseudo masks a segmenter is trained on; none where it is trained on the true ones."""
+    by_masks = BRANCHES[wildcards.branch]["supervision"] == "masks"
+    return [] if by_masks else artifacts(str(Path(wildcards.branch).parent))
+
+
+def scored_branches():
+    return [branch for branch in BRANCHES if kind_and_split(branch)[1] in config["scoring"]["splits"]]
+
+
+def scoring_clusters():
+    """The partition that all experiments are compared with."""
+    name = config["scoring"]["clusters"]
+    return f"<results>/clusters/{name}/clusters.json" if name else []
+
+
+def trainings():
+    """The folder of every classifier and segmenter behind a number, and the rule that trains it."""
+    scored = [BRANCHES[branch] for branch in scored_branches()]
+    classifiers = {
+        f"{chosen['method']}/seed-{chosen['seed']}": "train" for chosen in scored if chosen["method"]
+    }
+    segmenters = {b: "train_segmenter" for b in scored_branches() if last_step(BRANCHES[b]) == "segmenter"}
+    return classifiers | segmenters
+
+
+def losses():
+    folders = {"train": "classifier", "train_segmenter": "segmenter"}
+    return [
+        f"<results>/{branch}/{folders[rule_name]}/losses.csv" for branch, rule_name in trainings().items()
+    ]
+
+
+def targets():
+    """The summary of all that can be scored, and the rest itself."""
+    scored = scored_branches()
+    unscored = [path for branch in BRANCHES if branch not in scored for path in artifacts(branch)]
+    return unscored + ["<results>/summary.csv"] * bool(scored)
+
+
+def entry(part, wildcards, *keys):
+    """The settings of the entry that the wildcards choose for a part; with `keys`, only those."""
+    name = BRANCHES[wildcards.branch][part] if "branch" in wildcards.keys() else wildcards[part]
+    settings = {BLOCKS[part].names_module: name, **config[BLOCKS[part].key][name]}
+    return {key: settings[key] for key in keys or settings}
+
+
+def module_of(part, wildcards):
+    """The module that this entry chooses by name."""
+    return f"{BLOCKS[part].package}.{entry(part, wildcards)[BLOCKS[part].names_module]}"
+
+
+def as_json(settings):
+    # Sorted, as the order of keys in the configuration means nothing.
+    return json.dumps(settings, sort_keys=True)

@@ -1,0 +1,151 @@
+"""The configuration is checked before anything runs: one line for each problem, with what is allowed instead."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from jsonschema import Draft202012Validator, ValidationError
+from snakemake.exceptions import WorkflowError
+
+
+class Block(NamedTuple):
+    """Named entries of the configuration.
+
+    Attributes:
+        key: of the block.
+        package: of the modules that entries choose by name.
+        defines: the line by which such a module is known among the package's others.
+        names_module: the key of an entry that names its module; the entry's own name is its default.
+    """
+
+    key: str
+    package: str
+    defines: str
+    names_module: str = "type"
+
+
+BLOCKS = {
+    "clusters": Block("clusters", "pcc.clusters.providers", r"def propose\b", "provider"),
+    "method": Block("methods", "pcc.methods", r"class \w+\(Method\)"),
+    "localization": Block("localizations", "pcc.localizations", r"class Localization\b"),
+    "refinement": Block("refinements", "pcc.refine", r"def refine\b"),
+    "segmenter": Block("segmenters", "pcc.models", r"class \w+\(Segmenter\)"),
+}
+CHAIN = ("method", "localization", "refinement", "segmenter")
+# What YAML 1.1 reads as text, though people mean a number.
+EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?e[-+]?\d+", re.IGNORECASE)
+
+
+def check_config(config: dict[str, Any], root: Path) -> None:
+    """Fill in what the schema has defaults for.
+
+    Args:
+        config: changed in place.
+        root: folder of the Snakefile.
+
+    Raises:
+        WorkflowError: a line for each unknown or missing key, wrong value or reference to an undefined entry.
+    """
+    schema = yaml.safe_load((root / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+    problems = [line for error in Draft202012Validator(schema).iter_errors(config) for line in explain(error)]
+    if not problems:
+        fill_in(config, schema)
+        problems = [
+            *undefined(config),
+            *incomplete(config),
+            *unknown_modules(config, root),
+            *numbers_as_text(config),
+        ]
+    if problems:
+        raise WorkflowError("\n".join(f"configuration: {problem}" for problem in problems))
+
+
+def explain(error: ValidationError) -> list[str]:
+    """One line per fault of a schema error: where, what, and what is allowed."""
+    where = ".".join(map(str, error.absolute_path)) or "top level"
+    given, rule = error.instance, error.validator_value
+    match error.validator:
+        case "additionalProperties":
+            allowed = error.schema["properties"]
+            return [
+                f"{where}: unknown key '{k}'; allowed: {', '.join(allowed)}"
+                for k in given
+                if k not in allowed
+            ]
+        case "required":
+            return [f"{where}: '{key}' is missing" for key in rule if key not in given]
+        case "type":
+            return [
+                f"{where}: {given!r} must be of type {' or '.join([rule] if isinstance(rule, str) else rule)}"
+            ]
+        case "enum":
+            return [f"{where}: {given!r} must be one of {', '.join(rule)}"]
+        case "not":
+            return [f"{where}: '{given}' is a folder of the workflow's own; choose another name"]
+        case "pattern":
+            return [f"{where}: {given!r} names a folder; use letters, digits, '_', '-' and '.'"]
+    return [f"{where}: {error.message}"]
+
+
+def fill_in(value: Any, schema: Mapping[str, Any]) -> None:
+    """Set the defaults of the schema, block by block."""
+    if isinstance(value, list):
+        for item in value:
+            fill_in(item, schema.get("items", {}))
+    elif isinstance(value, dict):
+        known = schema.get("properties", {})
+        for key, inner in known.items():
+            if "default" in inner:
+                value.setdefault(key, inner["default"])
+        for key, item in value.items():
+            fill_in(item, known.get(key) or schema.get("additionalProperties") or {})
+
+
+def undefined(config: Mapping[str, Any]) -> Iterator[str]:
+    """References to entries that are not there."""
+    references = [(f"methods.{n}.clusters", m["clusters"], "clusters") for n, m in config["methods"].items()]
+    references.append(("scoring.clusters", config["scoring"]["clusters"], "clusters"))
+    for i, experiment in enumerate(config["experiments"]):
+        references += [(f"experiments.{i}.{step}", experiment.get(step), BLOCKS[step].key) for step in CHAIN]
+    for where, name, block in references:
+        if name is not None and name not in config[block]:
+            yield f"{where}: no '{name}' under {block}; allowed: {', '.join(config[block]) or 'none is defined'}"
+
+
+def incomplete(config: Mapping[str, Any]) -> Iterator[str]:
+    """Experiments whose steps do not follow one another."""
+    for i, experiment in enumerate(config["experiments"]):
+        given = [step in experiment for step in CHAIN]
+        if experiment["supervision"] == "masks" and given != [False, False, False, True]:
+            yield f"experiments.{i}: 'supervision: masks' takes a segmenter and nothing else"
+        if experiment["supervision"] == "labels" and (
+            not all(given[:2]) or given != sorted(given, reverse=True)
+        ):
+            yield f"experiments.{i}: '{CHAIN[given.index(False)]}' is missing"
+
+
+def unknown_modules(config: Mapping[str, Any], root: Path) -> Iterator[str]:
+    """Entries whose module does not exist."""
+    choices = [("dataset.format", "pcc.data", r"def read\b", config["dataset"]["format"])]
+    for block in BLOCKS.values():
+        for name, entry in config[block.key].items():
+            module = entry.get(block.names_module, name)
+            choices.append((f"{block.key}.{name}.{block.names_module}", block.package, block.defines, module))
+    for where, package, defines, module in choices:
+        files = sorted(root.joinpath(*package.split(".")).glob("*.py"))
+        allowed = [
+            f.stem for f in files if re.search(rf"^{defines}", f.read_text(encoding="utf-8"), re.MULTILINE)
+        ]
+        if module not in allowed:
+            yield f"{where}: no '{module}' in {package}; allowed: {', '.join(allowed)}"
+
+
+def numbers_as_text(value: Any, where: str = "") -> Iterator[str]:
+    """`1e-3` is text in YAML, which no learning rate should be."""
+    if isinstance(value, str) and EXPONENT.fullmatch(value):
+        yield f"{where}: YAML reads {value} as text; write a point and a sign, as in 1.0e-3"
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from numbers_as_text(item, f"{where}.{key}".lstrip("."))

@@ -1,0 +1,93 @@
+"""Score every step of every experiment, and put the numbers side by side."""
+
+
+rule evaluate:
+    input:
+        manifest="<results>/data/manifest.csv",
+        clusters=scoring_clusters(),
+        artifacts=lambda wildcards: artifacts(wildcards.branch),
+    output:
+        metrics=ensure("<results>/{branch}/metrics.json", non_empty=True),
+        sheet=report(
+            "<results>/{branch}/sheet.png",
+            caption="../report/sheet.rst",
+            category="Contact sheets",
+            labels={"experiment": "{branch}"},
+        ),
+    log:
+        "<logs>/{branch}/evaluate.log",
+    benchmark:
+        "<benchmarks>/{branch}/evaluate.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=120,
+    params:
+        clusters=lambda wildcards, input: input.clusters or "none",
+        inputs=lambda wildcards, input: [f"--input={path}" for path in input.artifacts],
+        kind=lambda wildcards: kind_and_split(wildcards.branch)[0],
+        split=lambda wildcards: kind_and_split(wildcards.branch)[1],
+        experiment=lambda wildcards: as_json(BRANCHES[wildcards.branch]),
+        settings=lambda wildcards: as_json(scoring_settings(config, BRANCHES[wildcards.branch])),
+        code=code_of("pcc.stages.evaluate"),
+    shell:
+        "python -m pcc evaluate --manifest {input.manifest:q} --clusters {params.clusters:q}"
+        " --kind {params.kind} --split {params.split} {params.inputs:q} --experiment {params.experiment:q}"
+        " --output {output.metrics:q} --figure {output.sheet:q} --settings {params.settings:q}"
+        " --threads {threads} --code {params.code} > {log:q} 2>&1"
+
+
+rule report:
+    input:
+        metrics=expand("<results>/{branch}/metrics.json", branch=scored_branches()),
+        losses=losses(),
+        # Of trainings only: a command line cannot hold the benchmark of every shard of a large study.
+        benchmarks=[f"<benchmarks>/{branch}/{name}.tsv" for branch, name in trainings().items()],
+    output:
+        summary=report(
+            "<results>/summary.csv",
+            caption="../report/summary.rst",
+            category="Summary",
+            labels={"table": "Mean and standard deviation over seeds"},
+        ),
+        runs="<results>/report/runs.csv",
+        per_class=report(
+            "<results>/report/per_class.png",
+            caption="../report/per_class.rst",
+            category="Summary",
+            labels={"figure": "IoU by class"},
+        ),
+        weak_full=report(
+            "<results>/report/weak_full.png",
+            caption="../report/weak_full.rst",
+            category="Summary",
+            labels={"figure": "Weak against full supervision"},
+        ),
+        curves=report(
+            "<results>/report/curves.png",
+            caption="../report/curves.rst",
+            category="Summary",
+            labels={"figure": "Training losses"},
+        ),
+        text="<results>/report/report.md",
+    log:
+        "<logs>/report.log",
+    benchmark:
+        "<benchmarks>/report.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=30,
+    params:
+        files=lambda wildcards, input: [
+            f"--{kind}={path}" for kind in ("metrics", "losses", "benchmarks") for path in input[kind]
+        ],
+        folder=lambda wildcards, output: Path(output.text).parent,
+        code=code_of("pcc.stages.report"),
+    shell:
+        "(python -m pcc report {params.files:q} --output {params.folder:q} --threads {threads}"
+        " --code {params.code} && cp {params.folder:q}/summary.csv {output.summary:q}) > {log:q} 2>&1"

@@ -1,0 +1,58 @@
+"""Experiments as folders: every step of every chain, with the choices that lead there."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from configuration import BLOCKS
+
+# The steps after a classifier: what each leaves in its folder, and of which split.
+STEPS = {
+    "localization": ("maps", "train"),
+    "refinement": ("pseudo_masks", "train"),
+    "segmenter": ("predictions", "val"),
+}
+
+
+def branches(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Choices by folder, such as ``pcc/seed-0/iscam/crf``; steps not taken yet are None.
+
+    Chains that begin alike share folders, which is how experiments share what they have in common.
+    """
+    found = {}
+    for experiment in config["experiments"]:
+        for seed in config["seeds"]:
+            folder = f"{experiment.get('method', 'masks')}/seed-{seed}"
+            choices = {
+                "dataset": config["dataset"]["name"],
+                "supervision": experiment["supervision"],
+                "method": experiment.get("method"),
+                "seed": seed,
+                **dict.fromkeys(STEPS),
+            }
+            for step in filter(experiment.get, STEPS):
+                folder = f"{folder}/{experiment[step]}"
+                choices = {**choices, step: experiment[step]}
+                found[folder] = choices
+    return found
+
+
+def last_step(choices: Mapping[str, Any]) -> str:
+    """The step that a branch ends with."""
+    return [step for step in STEPS if choices[step]][-1]
+
+
+def scoring_settings(config: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[str, Any]:
+    """What a number depends on besides its chain: sizes, scales, flips and CRF, step by step."""
+    found = {step: config[BLOCKS[step].key][choices[step]] for step in STEPS if choices[step]}
+    return {step: entry["prediction"] if step == "segmenter" else entry for step, entry in found.items()}
+
+
+def files_in(settings: Any) -> list[str]:
+    """Files named in settings (weights, class lists): a change in one is a change of input."""
+    if isinstance(settings, str):
+        return [settings] if Path(settings).suffix and Path(settings).is_file() else []
+    values = (
+        settings.values() if isinstance(settings, Mapping) else settings if isinstance(settings, list) else []
+    )
+    return [file for value in values for file in files_in(value)]

@@ -1,0 +1,87 @@
+"""Fingerprints of code: `params: code=` reruns a stage when what it computes has changed, and only then.
+
+Snakemake sees a command line, not the package behind it. `Code.fingerprint` follows the imports of a stage's modules
+inside the package and hashes what it finds; comments, docstrings and formatting do not count. Modules that are chosen
+by name in the configuration (a method, a refinement) are imported dynamically, so rules pass them as further modules.
+See docs/decisions/0001-shell-and-fingerprints.md.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+class Code:
+    """The source of one package.
+
+    Args:
+        root: the folder that holds the package's folder.
+        package: its name. Its own `__init__.py` is left out: it holds the version, which no result depends on.
+    """
+
+    def __init__(self, root: Path, package: str = "pcc") -> None:
+        self.root, self.package = root, package
+        # A workflow asks once per job, and its code does not change meanwhile.
+        self.fingerprint = cache(self._fingerprint)
+        self._tree = cache(self._parse)
+
+    def _fingerprint(self, *modules: str) -> str:
+        """Twelve hex digits that change when these modules, or what they import, compute something else."""
+        total = hashlib.sha256()
+        for name in sorted(self.closure(*modules)):
+            total.update(f"{name}\n{self._tree(name)[1]}\n".encode())
+        return total.hexdigest()[:12]
+
+    def closure(self, *modules: str) -> set[str]:
+        """These modules and all they import inside the package, directly or not."""
+        found: set[str] = set()
+        waiting = list(modules)
+        while waiting:
+            name = waiting.pop()
+            if name in found or name == self.package or self._file(name) is None:
+                continue
+            found.add(name)
+            # Importing a.b.c runs a.b as well.
+            waiting += [*self._tree(name)[0], name.rpartition(".")[0]]
+        return found
+
+    def _file(self, name: str) -> Path | None:
+        """The module's file; None where `name` is a name inside a module, or of another package."""
+        if name.split(".")[0] != self.package:
+            return None
+        path = self.root.joinpath(*name.split("."))
+        return next(
+            (p for p in (path.with_name(f"{path.name}.py"), path / "__init__.py") if p.is_file()), None
+        )
+
+    def _parse(self, name: str) -> tuple[tuple[str, ...], str]:
+        """What a module imports, and its source without comments, docstrings and formatting."""
+        file = self._file(name)
+        assert file is not None
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+        imported = tuple(imports(tree, package))
+        for node in ast.walk(tree):
+            if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:]
+        return imported, ast.unparse(tree)
+
+
+def imports(tree: ast.Module, package: str) -> Iterator[str]:
+    """Every dotted name that a module in `package` imports, at its top or inside a function.
+
+    `from a import b` gives `a` and `a.b`, as only the file system tells whether b is a module.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")
+            base = parents[: len(parents) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *filter(None, [node.module])])
+            yield origin
+            yield from (f"{origin}.{alias.name}" for alias in node.names)

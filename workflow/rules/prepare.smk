@@ -1,0 +1,26 @@
+"""Read and check the data set, and cut it into shards."""
+
+
+rule prepare:
+    input:
+        files_in(DATASET),
+    output:
+        manifest=ensure("<results>/data/manifest.csv", non_empty=True),
+        dataset=ensure("<results>/data/dataset.json", non_empty=True),
+    log:
+        "<logs>/prepare.log",
+    benchmark:
+        "<benchmarks>/prepare.tsv"
+    conda:
+        "../envs/report.yaml"
+    threads: CORES
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=120,
+    params:
+        folder=lambda wildcards, output: Path(output.manifest).parent,
+        settings=as_json(DATASET),
+        code=code_of("pcc.stages.prepare", f"pcc.data.{DATASET['format']}"),
+    shell:
+        "python -m pcc prepare --output {params.folder:q} --settings {params.settings:q}"
+        " --threads {threads} --code {params.code} > {log:q} 2>&1"

@@ -1,0 +1,27 @@
+"""Refine localization maps into pseudo masks."""
+
+
+rule pseudo_masks:
+    input:
+        lambda wildcards: files_in(entry("refinement", wildcards)),
+        manifest="<results>/data/manifest.csv",
+        maps="<results>/{method}/seed-{seed}/{localization}/maps/{shard}.safetensors",
+    output:
+        directory("<results>/{method}/seed-{seed}/{localization}/{refinement}/pseudo_masks/{shard}"),
+    log:
+        "<logs>/{method}/seed-{seed}/{localization}/{refinement}/pseudo_masks-{shard}.log",
+    benchmark:
+        "<benchmarks>/{method}/seed-{seed}/{localization}/{refinement}/pseudo_masks-{shard}.tsv"
+    conda:
+        "../envs/crf.yaml"
+    threads: CORES
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    params:
+        settings=lambda wildcards: as_json(entry("refinement", wildcards)),
+        code=lambda wildcards: code_of("pcc.stages.pseudo_masks", module_of("refinement", wildcards)),
+    shell:
+        "python -m pcc pseudo_masks --manifest {input.manifest:q} --maps {input.maps:q}"
+        " --output {output:q} --settings {params.settings:q}"
+        " --threads {threads} --code {params.code} > {log:q} 2>&1"

@@ -1,0 +1,34 @@
+"""Train a method's classifier on image-level labels."""
+
+
+rule train:
+    input:
+        lambda wildcards: files_in(entry("method", wildcards)),
+        manifest="<results>/data/manifest.csv",
+        clusters=lambda wildcards: "<results>/clusters/{}/clusters.json".format(
+            entry("method", wildcards)["clusters"]
+        ),
+    # Files, not their folder: Snakemake deletes outputs before a rerun, and the checkpoint beside them must survive.
+    output:
+        weights=ensure("<results>/{method}/seed-{seed}/classifier/weights.safetensors", non_empty=True),
+        model=ensure("<results>/{method}/seed-{seed}/classifier/model.json", non_empty=True),
+        losses=ensure("<results>/{method}/seed-{seed}/classifier/losses.csv", non_empty=True),
+    log:
+        "<logs>/{method}/seed-{seed}/train.log",
+    benchmark:
+        "<benchmarks>/{method}/seed-{seed}/train.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: CORES
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 720 * attempt,
+        device=1,
+    params:
+        folder=lambda wildcards, output: Path(output.weights).parent,
+        settings=lambda wildcards: as_json(entry("method", wildcards, "type", "model", "training")),
+        code=lambda wildcards: code_of("pcc.stages.train", module_of("method", wildcards)),
+    shell:
+        "python -m pcc train --manifest {input.manifest:q} --clusters {input.clusters:q}"
+        " --seed {wildcards.seed} --output {params.folder:q} --settings {params.settings:q}"
+        " --threads {threads} --code {params.code} > {log:q} 2>&1"
