@@ -47,7 +47,7 @@ def run(stage: str, settings: str, threads: int, code: str, **paths: Any) -> Non
     with user_errors(stage):
         values = _parse(settings)
         function = _stage(stage, threads)
-        call_with(function, values, stage, threads=threads, code=code, **paths)
+        call_with(function, values, "settings", threads=threads, code=code, **paths)
 
 
 @contextmanager
@@ -71,13 +71,13 @@ def _stage(stage: str, threads: int) -> Callable[..., None]:
     return getattr(module, stage)
 
 
-def _parse(settings: str) -> dict[str, Any]:
+def _parse(text: str, option: str = "--settings") -> dict[str, Any]:
     try:
-        values = json.loads(settings)
+        values = json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(f"--settings is not JSON ({error}); quote it as one word: --settings '{{\"a\": 1}}'") from error
+        raise InputError(f"{option} is not JSON ({error}); quote it as one word: {option} '{{\"a\": 1}}'") from error
     if not isinstance(values, dict):
-        raise InputError(f"--settings must be a JSON object, not {type(values).__name__}")
+        raise InputError(f"{option} must be a JSON object, not {type(values).__name__}")
     return values
 
 
@@ -141,7 +141,7 @@ def train_segmenter(
     manifest: ManifestFile,
     output: Output,
     masks: Annotated[list[Path] | None, typer.Option(help="Folder of pseudo masks; once per shard.")] = None,
-    supervision: Annotated[str, typer.Option(help="tags: pseudo masks; masks: the true ones.")] = "tags",
+    supervision: Annotated[str, typer.Option(help="labels: pseudo masks; masks: the true ones.")] = "labels",
     seed: Seed = 0,
     settings: Settings = "{}",
     threads: Threads = 1,
@@ -166,3 +166,65 @@ def segment(
 ) -> None:
     """Predict the masks of one shard of validation images."""
     run("segment", settings, threads, code, manifest=manifest, segmenter=segmenter, shard=shard, output=output)
+
+
+@app.command()
+def evaluate(
+    manifest: ManifestFile,
+    inputs: Annotated[list[Path], typer.Option("--input", help="What is scored; once per shard.")],
+    kind: Annotated[str, typer.Option(help="maps, pseudo_masks or predictions.")],
+    split: Annotated[str, typer.Option(help="train or val.")],
+    output: Annotated[Path, typer.Option(help="metrics.json to write.")],
+    clusters: Annotated[str, typer.Option(help="clusters.json that confusion is told apart by, or none.")] = "none",
+    experiment: Annotated[str, typer.Option(help="The choices that led here, as JSON.")] = "{}",
+    figure: Annotated[Path | None, typer.Option(help="Contact sheet (PNG) to write.")] = None,
+    settings: Settings = "{}",
+    threads: Threads = 1,
+    code: Code = "",
+) -> None:
+    """Score maps, pseudo masks or predictions against the true masks."""
+    with user_errors("evaluate"):
+        choices = _parse(experiment, "--experiment")
+    run(
+        "evaluate", settings, threads, code, manifest=manifest, inputs=inputs, kind=kind, split=split, output=output,
+        clusters=None if clusters == "none" else Path(clusters), experiment=choices, figure=figure,
+    )
+
+
+@app.command()
+def report(
+    metrics: Annotated[list[Path], typer.Option(help="A metrics.json; once per step of each experiment.")],
+    output: Output,
+    losses: Annotated[list[Path] | None, typer.Option(help="A losses.csv; once per training.")] = None,
+    benchmarks: Annotated[list[Path] | None, typer.Option(help="A Snakemake benchmark file; once per job.")] = None,
+    threads: Threads = 1,
+    code: Code = "",
+) -> None:
+    """Put the numbers of all experiments and seeds side by side, as tables and figures."""
+    run("report", "{}", threads, code, metrics=metrics, output=output, losses=losses or [], benchmarks=benchmarks or [])
+
+
+@app.command()
+def labels(output: Output, settings: Settings = "{}") -> None:
+    """Write image-level labels as a table, from XML, masks, COCO JSON or cls_labels.npy."""
+    run("labels", settings, 1, "", output=output)
+
+
+@app.command()
+def inspect(
+    artifact: Annotated[Path, typer.Argument(help="clusters.json, maps, masks, losses.csv or metrics.json.")],
+    image_id: Annotated[str | None, typer.Argument(help="One image; a sheet of several where left out.")] = None,
+    output: Annotated[Path, typer.Option(help="PNG to write.")] = Path("inspect.png"),
+    manifest: Annotated[Path | None, typer.Option(help="manifest.csv, where it is not in the same results.")] = None,
+) -> None:
+    """Draw an artifact."""
+    run("inspect", "{}", 1, "", artifact=artifact, image_id=image_id, output=output, manifest=manifest)
+
+
+@app.command()
+def doctor(
+    configfile: Annotated[Path, typer.Option(help="Configuration to judge by.")] = Path("config.yaml"),
+    threads: Threads = 1,
+) -> None:
+    """Tell what is installed and found, and what the configuration's runs will cost in time and disk."""
+    run("doctor", "{}", threads, "", configfile=configfile)

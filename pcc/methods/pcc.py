@@ -12,6 +12,7 @@ from pcc.errors import InputError, call_with
 from pcc.maps import condition_on_labels
 from pcc.methods.base import Method
 from pcc.models.backbones import Backbone
+from pcc.models.cross_attention import CrossAttention
 from pcc.models.hv_bilstm import HVBiLSTM
 from pcc.pooling import resolve_k, top_k_pool
 from pcc.trainable import Batch, ParameterGroup
@@ -80,7 +81,7 @@ class PCC(Method):
                 members[token, list(cluster)] = 1
             self.register_buffer("members", members, persistent=False)
             if fusion == "attention":
-                self.attention = nn.MultiheadAttention(dim, num_heads=1, batch_first=True)
+                self.attention = CrossAttention(dim)
             if cluster_loss:
                 self.cluster_classifier = nn.Linear(out_dim if fusion == "sequence" else dim, 1)
         self.dropout = nn.Dropout(dropout)
@@ -176,8 +177,7 @@ class PCC(Method):
     ) -> tuple[Float[Tensor, "B C h w"], Float[Tensor, "B m E"]]:
         """Patch logits and the cluster tokens the head has refined."""
         if self.has_clusters and self.fusion == "attention":
-            cells = features.flatten(2).transpose(1, 2)
-            features = features + self.attention(cells, tokens, tokens)[0].transpose(1, 2).unflatten(2, features.shape[2:])
+            features, tokens = self.attention(features, tokens)
         if self.hv_bilstm is not None:
             in_sequence = tokens if self.fusion == "sequence" else tokens[:, :0]
             features, refined = self.hv_bilstm(features, in_sequence)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -19,7 +19,6 @@ from pcc.oracle import THRESHOLDS, threshold_counts
 from pcc.parallel import map_in_processes
 from pcc.progress import track
 
-Kind = Literal["maps", "pseudo_masks", "predictions"]
 Item = tuple[Record, Path | Maps]
 T = TypeVar("T")
 CHUNK = 16
@@ -30,13 +29,13 @@ class Scoring:
     """How images are counted.
 
     Attributes:
-        kind: what the inputs hold.
+        kind: what the inputs hold: ``maps``, ``pseudo_masks`` or ``predictions``.
         num_classes: background included.
         scored: class ids that per-image scores are taken over.
         boundary_ratio: width of the boundary region, as a share of the image's diagonal.
     """
 
-    kind: Kind
+    kind: str
     num_classes: int
     scored: tuple[int, ...]
     boundary_ratio: float
@@ -97,7 +96,7 @@ def count_all(scoring: Scoring, inputs: Sequence[Path], records: Sequence[Record
     return total
 
 
-def read_items(kind: Kind, inputs: Iterable[Path], records: Sequence[Record]) -> Iterator[Item]:
+def read_items(kind: str, inputs: Iterable[Path], records: Sequence[Record]) -> Iterator[Item]:
     """Each record that the inputs hold something for, with its maps or the path of its mask.
 
     Raises:
@@ -134,6 +133,8 @@ def count_chunk(scoring: Scoring, items: Sequence[Item]) -> Counts:
 def _count(scoring: Scoring, record: Record, output: Path | Maps, total: Counts) -> None:
     assert record.mask is not None
     truth, prediction = read_mask(record.mask), predicted_mask(scoring.kind, output)
+    if prediction.shape != truth.shape:
+        raise ValueError(f"prediction is {prediction.shape} but its mask is {truth.shape} (height, width)")
     confusion = confusion_matrix(prediction, truth, scoring.num_classes)
     total.confusion += confusion
     total.boundary += boundary_counts(prediction, truth, scoring.num_classes, scoring.boundary_ratio)
@@ -149,7 +150,7 @@ def _count(scoring: Scoring, record: Record, output: Path | Maps, total: Counts)
         total.sweep += threshold_counts(values, classes, truth, scoring.num_classes)
 
 
-def predicted_mask(kind: Kind, output: Path | Maps) -> UInt8[np.ndarray, "H W"]:
+def predicted_mask(kind: str, output: Path | Maps) -> UInt8[np.ndarray, "H W"]:
     """Class ids: of the strongest map; of a prediction; of a pseudo mask, what it leaves open counted as background."""
     if isinstance(output, Maps):
         return to_mask(output.values, output.classes, output.size)

@@ -16,7 +16,7 @@ from pcc.figures.canvas import save
 from pcc.files import write_json
 from pcc.oracle import THRESHOLDS, confusion_by_threshold
 from pcc.progress import log
-from pcc.stages.counting import Counts, Kind, Scoring, count_all
+from pcc.stages.counting import Counts, Scoring, count_all
 from pcc.stages.sheets import contact_sheet_of
 
 POLICIES = {
@@ -32,7 +32,7 @@ def evaluate(
     inputs: Sequence[Path],
     output: Path,
     *,
-    kind: Kind,
+    kind: str,
     split: str,
     experiment: Mapping[str, Any],
     clusters: Path | None = None,
@@ -54,7 +54,7 @@ def evaluate(
         manifest: the data set's manifest.csv.
         inputs: one per shard: files of maps, or folders of masks.
         output: the metrics.json to write.
-        kind: what the inputs hold.
+        kind: what the inputs hold: ``maps``, ``pseudo_masks`` or ``predictions``.
         split: ``train`` or ``val``.
         experiment: dataset, method, seed, localization, refinement, segmenter, supervision; None where not taken.
         clusters: the partition that confusion is told apart by; none when not given.
@@ -71,6 +71,8 @@ def evaluate(
         InputError: images to score without a prediction, or predictions that do not fit their image.
     """
     started = time.monotonic()
+    if kind not in POLICIES:
+        raise InputError(f"kind '{kind}' is not one of {', '.join(POLICIES)}")
     data = Manifest.read(manifest)
     dataset, records = data.dataset, data.select(split)
     scored = [record for record in records if record.mask is not None and record.scored]

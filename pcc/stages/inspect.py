@@ -76,14 +76,12 @@ def inspect(
 
 def artifact_in(path: Path, image_id: str | None = None) -> Path:
     """The path itself; of a folder of other artifacts, the first, or the shard that holds the image."""
-    if path.is_file() or any(path.glob("*.png")):
+    named = [p for name in ("clusters.json", "metrics.json", "losses.csv") if (p := path / name).is_file()]
+    if path.is_file() or (any(path.glob("*.png")) and not named):
         return path
     shards = sorted(p for p in path.glob("*.safetensors") if p.name != "weights.safetensors")
     shards += sorted({mask.parent for mask in path.glob("*/*.png")})
-    inside = [
-        p for name in ("clusters.json", "metrics.json", "losses.csv") if (p := path / name).is_file()
-    ] + shards
-    if not inside:
+    if not (inside := [*named, *shards]):
         raise InputError(f"{path}: nothing to draw in this folder; name one of {KNOWN}")
     return next((shard for shard in shards if image_id in set(_image_ids(shard))), inside[0])
 
@@ -129,7 +127,8 @@ def _draw_losses(shown: Shown) -> Figure:
     table = pd.read_csv(shown.path)
     named = [c for c in table.columns if c not in ("phase", "epoch", "step", "lr", "loss")]
     lines: dict[str, charts.Line] = {
-        c: (table["step"][table[c].notna()].to_numpy(), table[c].dropna().to_numpy()) for c in named}
+        c: (table["step"][table[c].notna()].to_numpy(), table[c].dropna().to_numpy()) for c in named
+    }
     panels: dict[str, dict[str, charts.Line]] = {
         "sum of all losses": {
             str(phase): (rows["step"].to_numpy(), rows["loss"].to_numpy())

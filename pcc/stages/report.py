@@ -261,8 +261,8 @@ def _time_table(times: pd.DataFrame) -> str:
         [
             str(stage),
             str(len(jobs)),
-            duration(jobs["seconds"].sum()),
-            duration(jobs["seconds"].max()),
+            duration(float(jobs["seconds"].sum())),
+            duration(float(jobs["seconds"].max())),
             f"{jobs['peak_memory_mb'].max():.0f}",
         ]
         for stage, jobs in times.groupby("stage", sort=False)

@@ -21,7 +21,7 @@ def train_segmenter(
     type: str,
     model: dict[str, Any],
     training: dict[str, Any],
-    supervision: Literal["tags", "masks"] = "tags",
+    supervision: Literal["labels", "masks"] = "labels",
     seed: int = 0,
     threads: int = 1,
     code: str = "",
@@ -35,7 +35,7 @@ def train_segmenter(
         type: the name of a module of `pcc.models` that holds a segmenter.
         model: settings of the segmenter.
         training: see `pcc.stages.trained.train_to`.
-        supervision: ``tags`` for pseudo masks, ``masks`` for true ones.
+        supervision: ``labels`` for pseudo masks, ``masks`` for true ones.
         seed: of initial weights, order, augmentation and dropout.
         threads: CPU threads.
         code: fingerprint of the stage's code.

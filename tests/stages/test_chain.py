@@ -162,7 +162,7 @@ def test_segmenter_from_pseudo_masks_to_predictions(manifest: Path, classifier: 
     model = {"backbone": {"name": "test_resnet", "levels": [1, 2]}, "width": 8}
     output = tmp_path / "segmenter"
     train_segmenter(manifest, folders, output, type="light_head", model=model, training={**TRAINING, "cache_features": True})
-    assert json.loads((output / "model.json").read_text())["supervision"] == "tags"
+    assert json.loads((output / "model.json").read_text())["supervision"] == "labels"
     for crf in (None, CRF):
         predictions = tmp_path / f"predictions-{crf is None}"
         segment(manifest, output, predictions, shard="000", scales=[1.0, 0.5], crf=crf, threads=2)

@@ -1,0 +1,133 @@
+"""Tables against hand arithmetic over made-up metrics."""
+
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from pcc.errors import InputError
+from pcc.files import write_json, write_text
+from pcc.stages.report import report
+
+SEEDS = (0, 1, 2)
+
+
+def metrics(score: float | None, seed: int, kind: str, **choices: Any) -> dict[str, Any]:
+    oracle = (
+        {"threshold": 0.1 * seed, "mean_iou": (score or 0) + 0.1, "oracle": True} if kind == "maps" else None
+    )
+    by_class = {"background": 0.9, "cat": score, "dog": None}
+    steps = dict.fromkeys(("method", "localization", "refinement", "segmenter"))
+    return {
+        "experiment": {"dataset": "tiny", "supervision": "labels", "seed": seed, **steps, **choices},
+        "kind": kind,
+        "split": "val" if kind == "predictions" else "train",
+        "ground_truth": "data/masks",
+        "num_images": 5,
+        "settings": {"scales": [0.5, 1.0], "flip": True, "crf": False},
+        "labels_at_inference": kind != "predictions",
+        "oracle": False,
+        "classes": list(by_class),
+        "eval_classes": ["background", "cat"],
+        "iou": by_class,
+        "precision": by_class,
+        "recall": by_class,
+        "mean_iou": score,
+        "pixel_accuracy": 0.8,
+        "boundary_iou": 0.3,
+        "within_cluster_confusion": 0.1,
+        "between_cluster_confusion": None,
+        "oracle_threshold": oracle,
+    }
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Weak and full segmenters and maps over three seeds, and one step that could not be scored."""
+    chain = {"method": "pcc", "localization": "iscam", "refinement": "crf"}
+    found = []
+    for seed in SEEDS:
+        made = {
+            "weak": metrics(0.4 + 0.1 * seed, seed, "predictions", **chain, segmenter="light"),
+            "full": metrics(0.8, seed, "predictions", supervision="masks", segmenter="light"),
+            "maps": metrics(0.3 + 0.05 * seed, seed, "maps", method="pcc", localization="iscam"),
+        }
+        for name, values in made.items():
+            found.append(tmp_path / f"{name}-{seed}/metrics.json")
+            write_json(found[-1], values)
+    found.append(tmp_path / "unscored/metrics.json")
+    write_json(found[-1], metrics(None, 0, "pseudo_masks", **chain))
+    return found
+
+
+def test_summary_over_seeds(files: list[Path], tmp_path: Path) -> None:
+    report(files, tmp_path / "report")
+    table = pd.read_csv(tmp_path / "report/summary.csv").set_index(["supervision", "kind"])
+    weak, full = table.loc[("labels", "predictions")], table.loc[("masks", "predictions")]
+    assert (weak["seeds"], weak["scales"], weak["method"]) == (3, "0.5 1", "pcc")
+    assert weak["mean_iou"] == pytest.approx(mean([0.4, 0.5, 0.6]))
+    assert weak["mean_iou_sd"] == pytest.approx(stdev([0.4, 0.5, 0.6]))
+    assert weak["weak_full_ratio"] == pytest.approx(0.5 / 0.8)
+    assert pd.isna(full["weak_full_ratio"]) and pd.isna(weak["oracle_mean_iou"])
+    assert not table["oracle"].any()
+    assert len(pd.read_csv(tmp_path / "report/runs.csv")) == 10
+
+
+def test_oracle_numbers_stay_in_their_own_columns(files: list[Path], tmp_path: Path) -> None:
+    report(files, tmp_path / "report")
+    maps = pd.read_csv(tmp_path / "report/summary.csv").set_index("kind").loc["maps"]
+    assert maps["mean_iou"] == pytest.approx(0.35)
+    assert maps["oracle_mean_iou"] == pytest.approx(0.45)
+    assert maps["oracle_threshold"] == pytest.approx(0.1)
+    text = (tmp_path / "report/report.md").read_text()
+    before, after = text.split("## Oracle", 1)
+    assert "45.0" not in before and "45.0 ± 5.0" in after
+
+
+def test_per_class_and_what_is_not_there(files: list[Path], tmp_path: Path) -> None:
+    report(files, tmp_path / "report")
+    table = pd.read_csv(tmp_path / "report/per_class.csv")
+    cat = table[
+        (table["class"] == "cat") & (table["kind"] == "predictions") & (table["supervision"] == "labels")
+    ]
+    assert cat["iou"].item() == pytest.approx(0.5) and cat["iou_sd"].item() == pytest.approx(0.1)
+    assert table[table["class"] == "dog"]["iou"].isna().all()
+    assert not table[table["class"] == "dog"]["in_mean"].any()
+
+
+def test_markdown_says_under_which_conditions(files: list[Path], tmp_path: Path) -> None:
+    losses = tmp_path / "results/tiny/pcc/seed-0/classifier/losses.csv"
+    write_text(
+        losses, "phase,epoch,step,lr,loss\n" + "".join(f"main,0,{i},0.1,{1 / (i + 1)}\n" for i in range(50))
+    )
+    times = {}
+    for shard, seconds in (("000", 3), ("001", 61)):
+        times[shard] = tmp_path / f"benchmarks/pcc/seed-0/cam/localize-{shard}.tsv"
+        write_text(times[shard], f"s\th:m:s\tmax_rss\n{seconds}\t0:00:03\t120.5\n")
+    report(files, tmp_path / "report", losses=[losses], benchmarks=list(times.values()))
+    text = (tmp_path / "report/report.md").read_text()
+    assert "Means are over 2 of 3 classes: background, cat." in text
+    assert "pcc / iscam / crf / light" in text and "true masks / light" in text
+    assert "50.0 ± 10.0" in text and "62.5" in text
+    row = next(line for line in text.splitlines() if line.startswith("| localize"))
+    assert [cell.strip() for cell in row.split("|")[1:-1]] == ["localize", "2", "1m04s", "1m01s", "120"]
+    for figure in ("per_class", "weak_full", "curves"):
+        assert (tmp_path / f"report/{figure}.png").stat().st_size > 5000
+        assert f"({figure}.png)" in text
+
+
+def test_nothing_scored_still_reports(tmp_path: Path) -> None:
+    write_json(tmp_path / "metrics.json", metrics(None, 0, "pseudo_masks", method="cam", localization="cam"))
+    report([tmp_path / "metrics.json"], tmp_path / "report")
+    assert "| – |" in " ".join((tmp_path / "report/report.md").read_text().split())
+
+
+def test_the_same_run_twice_and_what_is_no_metrics(files: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="same run as another"):
+        report([files[0], files[1], files[0]], tmp_path / "report")
+    write_text(tmp_path / "bad.json", "{}")
+    with pytest.raises(InputError, match=r"bad.json: not a metrics.json"):
+        report([tmp_path / "bad.json"], tmp_path / "report")
+    assert not (tmp_path / "report").exists()
