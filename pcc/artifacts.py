@@ -61,7 +61,9 @@ def read_maps(path: Path) -> Iterator[tuple[str, Maps]]:
                 values = shard.get_tensor(image_id).float()
                 yield image_id, Maps(tuple(info["classes"]), values, (info["size"][0], info["size"][1]))
     except (OSError, SafetensorError, KeyError) as error:
-        raise InputError(f"{path}: not a shard of localization maps ({error}); delete it and rerun") from error
+        raise InputError(
+            f"{path}: not a shard of localization maps ({error}); delete it and rerun"
+        ) from error
 
 
 def palette() -> list[int]:
@@ -95,7 +97,9 @@ def read_mask(path: Path) -> UInt8[np.ndarray, "H W"]:
     try:
         with Image.open(path) as image:
             if image.mode not in ("P", "L"):
-                raise InputError(f"{path}: mask has mode {image.mode}; save class ids as an 8-bit palette or grey PNG")
+                raise InputError(
+                    f"{path}: mask has mode {image.mode}; save class ids as an 8-bit palette or grey PNG"
+                )
             return np.array(image, dtype=np.uint8)
     except (OSError, UnidentifiedImageError) as error:
         raise InputError(f"{path}: mask cannot be read ({error}); restore the file") from error
@@ -103,7 +107,9 @@ def read_mask(path: Path) -> UInt8[np.ndarray, "H W"]:
 
 def write_clusters(path: Path, clusters: Sequence[Mapping[str, Any]], **details: Any) -> None:
     """Write a partition of the class names: ``[{"name": ..., "members": [...]}, ...]`` and how it was made."""
-    write_json(path, {**details, "clusters": [{"name": c["name"], "members": list(c["members"])} for c in clusters]})
+    write_json(
+        path, {**details, "clusters": [{"name": c["name"], "members": list(c["members"])} for c in clusters]}
+    )
 
 
 def read_clusters(path: Path) -> list[tuple[str, ...]]:
@@ -118,7 +124,13 @@ def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def write_provenance(
-    path: Path, *, settings: Mapping[str, Any], inputs: Sequence[Path], started: float, code: str, **details: Any
+    path: Path,
+    *,
+    settings: Mapping[str, Any],
+    inputs: Sequence[Path],
+    started: float,
+    code: str,
+    **details: Any,
 ) -> None:
     """Write how an artifact came about.
 
@@ -130,22 +142,31 @@ def write_provenance(
         code: fingerprint of the stage's code.
         details: seed, shard and the like.
     """
-    write_json(path, {
-        **details,
-        "settings": settings,
-        "inputs": {str(p): digest(p) for p in inputs},
-        "code": code,
-        "git": _git_revision(),
-        "versions": {"python": platform.python_version()} | {n: v for n in VERSIONED if (v := _version(n))},
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "wall_time_s": round(time.monotonic() - started, 2),
-    })
+    write_json(
+        path,
+        {
+            **details,
+            "settings": settings,
+            "inputs": {str(p): digest(p) for p in inputs},
+            "code": code,
+            "git": _git_revision(),
+            "versions": {"python": platform.python_version()}
+            | {n: v for n in VERSIONED if (v := _version(n))},
+            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+            "wall_time_s": round(time.monotonic() - started, 2),
+        },
+    )
 
 
 def _git_revision() -> str | None:
     root = Path(__file__).resolve().parent
-    done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=40"],
-                          cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return done.stdout.strip() or None
 
 

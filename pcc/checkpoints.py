@@ -40,10 +40,16 @@ class Position:
 
 
 def save_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None, accelerator: Accelerator, at: Position
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    accelerator: Accelerator,
+    at: Position,
 ) -> None:
     """Write model, optimizer and position as one file; no ``optimizer`` between phases, where each starts afresh."""
-    tensors = {f"model.{name}": value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    tensors = {
+        f"model.{name}": value.detach().cpu().contiguous() for name, value in model.state_dict().items()
+    }
     if optimizer is not None:
         for number, state in optimizer.state_dict()["state"].items():
             for name, value in state.items():
@@ -61,7 +67,7 @@ def load_checkpoint(path: Path, model: nn.Module) -> Position:
         return Position()
     with safe_open(path, framework="pt") as file:
         position = Position(**json.loads(file.metadata()["position"]))
-        state = {}
+        state: dict[str, Tensor] = {}
         for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
             part, name = key.split(".", 1)
             (state if part == "model" else position.optimizer)[name] = file.get_tensor(key)
@@ -102,7 +108,13 @@ class LossLog:
         if not self.main:
             return
         total = sum(named.values())
-        row = {"phase": phase, "epoch": epoch, "step": len(self.buffer), "lr": f"{lr:.6g}", "loss": f"{total:.6g}"}
+        row = {
+            "phase": phase,
+            "epoch": epoch,
+            "step": len(self.buffer),
+            "lr": f"{lr:.6g}",
+            "loss": f"{total:.6g}",
+        }
         self.buffer.append(row | {name: f"{value:.6g}" for name, value in named.items()})
         for name, value in {"loss": total, "lr": lr, **named}.items():
             self.board.add_scalar(f"train/{name}", value, len(self.buffer) - 1)

@@ -75,7 +75,9 @@ def _parse(text: str, option: str = "--settings") -> dict[str, Any]:
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(f"{option} is not JSON ({error}); quote it as one word: {option} '{{\"a\": 1}}'") from error
+        raise InputError(
+            f"{option} is not JSON ({error}); quote it as one word: {option} '{{\"a\": 1}}'"
+        ) from error
     if not isinstance(values, dict):
         raise InputError(f"{option} must be a JSON object, not {type(values).__name__}")
     return values
@@ -120,7 +122,16 @@ def localize(
     code: Code = "",
 ) -> None:
     """Extract the localization maps of one shard of training images."""
-    run("localize", settings, threads, code, manifest=manifest, classifier=classifier, shard=shard, output=output)
+    run(
+        "localize",
+        settings,
+        threads,
+        code,
+        manifest=manifest,
+        classifier=classifier,
+        shard=shard,
+        output=output,
+    )
 
 
 @app.command("pseudo_masks")
@@ -149,8 +160,15 @@ def train_segmenter(
 ) -> None:
     """Train the final network on pseudo masks, or on true masks for comparison."""
     run(
-        "train_segmenter", settings, threads, code,
-        manifest=manifest, masks=masks or [], output=output, seed=seed, supervision=supervision,
+        "train_segmenter",
+        settings,
+        threads,
+        code,
+        manifest=manifest,
+        masks=masks or [],
+        output=output,
+        seed=seed,
+        supervision=supervision,
     )
 
 
@@ -165,7 +183,9 @@ def segment(
     code: Code = "",
 ) -> None:
     """Predict the masks of one shard of validation images."""
-    run("segment", settings, threads, code, manifest=manifest, segmenter=segmenter, shard=shard, output=output)
+    run(
+        "segment", settings, threads, code, manifest=manifest, segmenter=segmenter, shard=shard, output=output
+    )
 
 
 @app.command()
@@ -175,7 +195,9 @@ def evaluate(
     kind: Annotated[str, typer.Option(help="maps, pseudo_masks or predictions.")],
     split: Annotated[str, typer.Option(help="train or val.")],
     output: Annotated[Path, typer.Option(help="metrics.json to write.")],
-    clusters: Annotated[str, typer.Option(help="clusters.json that confusion is told apart by, or none.")] = "none",
+    clusters: Annotated[
+        str, typer.Option(help="clusters.json that confusion is told apart by, or none.")
+    ] = "none",
     experiment: Annotated[str, typer.Option(help="The choices that led here, as JSON.")] = "{}",
     figure: Annotated[Path | None, typer.Option(help="Contact sheet (PNG) to write.")] = None,
     settings: Settings = "{}",
@@ -186,8 +208,18 @@ def evaluate(
     with user_errors("evaluate"):
         choices = _parse(experiment, "--experiment")
     run(
-        "evaluate", settings, threads, code, manifest=manifest, inputs=inputs, kind=kind, split=split, output=output,
-        clusters=None if clusters == "none" else Path(clusters), experiment=choices, figure=figure,
+        "evaluate",
+        settings,
+        threads,
+        code,
+        manifest=manifest,
+        inputs=inputs,
+        kind=kind,
+        split=split,
+        output=output,
+        clusters=None if clusters == "none" else Path(clusters),
+        experiment=choices,
+        figure=figure,
     )
 
 
@@ -196,12 +228,23 @@ def report(
     metrics: Annotated[list[Path], typer.Option(help="A metrics.json; once per step of each experiment.")],
     output: Output,
     losses: Annotated[list[Path] | None, typer.Option(help="A losses.csv; once per training.")] = None,
-    benchmarks: Annotated[list[Path] | None, typer.Option(help="A Snakemake benchmark file; once per job.")] = None,
+    benchmarks: Annotated[
+        list[Path] | None, typer.Option(help="A Snakemake benchmark file; once per job.")
+    ] = None,
     threads: Threads = 1,
     code: Code = "",
 ) -> None:
     """Put the numbers of all experiments and seeds side by side, as tables and figures."""
-    run("report", "{}", threads, code, metrics=metrics, output=output, losses=losses or [], benchmarks=benchmarks or [])
+    run(
+        "report",
+        "{}",
+        threads,
+        code,
+        metrics=metrics,
+        output=output,
+        losses=losses or [],
+        benchmarks=benchmarks or [],
+    )
 
 
 @app.command()
@@ -213,9 +256,13 @@ def labels(output: Output, settings: Settings = "{}") -> None:
 @app.command()
 def inspect(
     artifact: Annotated[Path, typer.Argument(help="clusters.json, maps, masks, losses.csv or metrics.json.")],
-    image_id: Annotated[str | None, typer.Argument(help="One image; a sheet of several where left out.")] = None,
+    image_id: Annotated[
+        str | None, typer.Argument(help="One image; a sheet of several where left out.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="PNG to write.")] = Path("inspect.png"),
-    manifest: Annotated[Path | None, typer.Option(help="manifest.csv, where it is not in the same results.")] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="manifest.csv, where it is not in the same results.")
+    ] = None,
 ) -> None:
     """Draw an artifact."""
     run("inspect", "{}", 1, "", artifact=artifact, image_id=image_id, output=output, manifest=manifest)

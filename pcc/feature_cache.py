@@ -29,10 +29,12 @@ def cached_features(
     return CachedSamples(folder, samples.views)
 
 
-def _encode(model: Trainable, samples: Samples, folder: Path, accelerator: Accelerator, batch_size: int) -> None:
+def _encode(
+    model: Trainable, samples: Samples, folder: Path, accelerator: Accelerator, batch_size: int
+) -> None:
     count = samples.views * len(samples)
     keys = [(view, index) for view in range(samples.views) for index in range(len(samples))]
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.memmap] = {}
     folder.mkdir(exist_ok=True)
     starts = range(0, count, batch_size)
     with atomic_path(folder / "features.npy") as temporary:

@@ -57,7 +57,11 @@ def _plain_lines(
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES:
             last = now
-            left = "" if total is None else f"/{total}, {duration((now - start) / (count - done) * (total - count))} left"
+            left = (
+                ""
+                if total is None
+                else f"/{total}, {duration((now - start) / (count - done) * (total - count))} left"
+            )
             log.info("%s: %d%s %s", description, count, left, status())
     log.info("%s: %d done in %s %s", description, count, duration(time.monotonic() - start), status())
 

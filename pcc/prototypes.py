@@ -48,9 +48,7 @@ def structure_seeds(
     return seeds.to(maps.dtype) * valid
 
 
-def prototypes(
-    features: Float[Tensor, "B D h w"], seeds: Float[Tensor, "B C h w"]
-) -> Float[Tensor, "B C D"]:
+def prototypes(features: Float[Tensor, "B D h w"], seeds: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C D"]:
     """``P_c = mean over all cells of seed * feature``; a class without seeds gets the zero vector."""
     cells = features.flatten(2)
     return seeds.flatten(2) @ cells.transpose(1, 2) / cells.shape[2]

@@ -76,7 +76,9 @@ class Recipe:
     cache_features: bool = False
 
 
-def fit(model: nn.Module, samples: Samples, recipe: Recipe, *, seed: int, work: Path, workers: int = 0) -> None:
+def fit(
+    model: nn.Module, samples: Samples, recipe: Recipe, *, seed: int, work: Path, workers: int = 0
+) -> None:
     """Train ``model`` in place; on return it is in evaluation mode.
 
     Args:
@@ -109,7 +111,7 @@ class _Run:
         self.seed, self.work, self.workers = seed, work, workers
         self.accelerator = Accelerator(
             mixed_precision=resolve_precision(recipe.precision),
-            dataloader_config=DataLoaderConfiguration(split_batches=True)
+            dataloader_config=DataLoaderConfiguration(split_batches=True),
         )
         processes = self.accelerator.num_processes
         if recipe.batch_size % processes:
@@ -127,14 +129,18 @@ class _Run:
         groups = trainable.parameter_groups(phase.name)
         _train_only(self.model, groups)
         samples = self._samples(trainable, phase)
-        batches = _Batches(len(samples), self.recipe.batch_size, phase.epochs, f"{self.seed}/{phase.name}", at.step)
+        batches = _Batches(
+            len(samples), self.recipe.batch_size, phase.epochs, f"{self.seed}/{phase.name}", at.step
+        )
         module, optimizer, loader = self._prepare(groups, samples, batches)
         restore_optimizer(optimizer, self.accelerator, at)
         shown = ""
         steps = track(loader, f"train {phase.name}", batches.total, done=at.step, status=lambda: shown)
         for step, batch in enumerate(steps, at.step):
             lr = phase.lr_at(step, batches.total)
-            named = self._step(module, optimizer, batch._replace(progress=step / batches.total), phase, step, lr)
+            named = self._step(
+                module, optimizer, batch._replace(progress=step / batches.total), phase, step, lr
+            )
             self.losses.add(phase.name, step // batches.per_epoch, lr, named)
             shown = f"loss {sum(named.values()):.4f}"
             if (step + 1) % self.recipe.checkpoint_every == 0 and step + 1 < batches.total:
@@ -142,22 +148,35 @@ class _Run:
         return self._save(None, Position(at.phase + 1))
 
     def _samples(self, trainable: Trainable, phase: Phase) -> Samples:
-        if not (self.recipe.cache_features and self.samples.views and trainable.is_encoder_frozen(phase.name)):
+        if not (
+            self.recipe.cache_features and self.samples.views and trainable.is_encoder_frozen(phase.name)
+        ):
             return self.samples
         with self.accelerator.main_process_first():
             return cached_features(
                 trainable, self.samples, self.work / "features", self.accelerator, self.recipe.batch_size
             )
 
-    def _prepare(self, groups: Sequence[ParameterGroup], samples: Samples, batches: "_Batches") -> tuple[Any, Any, Any]:
+    def _prepare(
+        self, groups: Sequence[ParameterGroup], samples: Samples, batches: "_Batches"
+    ) -> tuple[Any, Any, Any]:
         loader = DataLoader(
-            cast(Dataset[Batch], samples), batch_sampler=batches, num_workers=self.workers, collate_fn=_collate
+            cast(Dataset[Batch], samples),
+            batch_sampler=batches,
+            num_workers=self.workers,
+            collate_fn=_collate,
         )
         optimizer = _optimizer(groups, self.recipe)
         return self.accelerator.prepare(_LossModule(self.model), optimizer, loader)
 
     def _step(
-        self, module: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, phase: Phase, step: int, lr: float
+        self,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        batch: Batch,
+        phase: Phase,
+        step: int,
+        lr: float,
     ) -> dict[str, float]:
         torch.manual_seed(_number(f"{self.seed}/{phase.name}/{step}/{self.accelerator.process_index}"))
         for group in optimizer.param_groups:
@@ -190,7 +209,7 @@ class _Run:
 
 
 def _train_only(model: nn.Module, groups: Sequence[ParameterGroup]) -> None:
-    """Only what a group names gets gradients, so frozen parts build no graph; the model decides what ``train`` means."""
+    """Only what a group names gets gradients, so that frozen parts build no graph."""
     model.train()
     model.requires_grad_(False)
     for group in groups:
@@ -218,8 +237,10 @@ def _number(text: str) -> int:
 
 
 def _collate(batch: list[Batch]) -> Batch:
-    columns = zip(*batch, strict=True)
-    return Batch(*(None if column[0] is None else torch.stack(column) for column in columns))
+    stacked: list[Any] = [
+        None if column[0] is None else torch.stack(column) for column in zip(*batch, strict=True)
+    ]
+    return Batch(*stacked)
 
 
 class _LossModule(nn.Module):

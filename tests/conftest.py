@@ -46,8 +46,12 @@ def tiny_manifest(tmp_path: Path) -> Callable[..., Path]:
             shard = number * shards // train if split == "train" else 0
             records.append(
                 Record(
-                    f"im{number}", folder / f"images/im{number}.png", (CLASSES[label],),
-                    folder / f"masks/im{number}.png", split, f"{shard:03d}",
+                    f"im{number}",
+                    folder / f"images/im{number}.png",
+                    (CLASSES[label],),
+                    folder / f"masks/im{number}.png",
+                    split,
+                    f"{shard:03d}",
                 )
             )
         taxonomy = {"animal": ("cat", "dog"), "vehicle": ("boat",)}

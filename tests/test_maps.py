@@ -35,8 +35,10 @@ def test_background_is_one_minus_the_best_class():
     cams = random(2, 3, 4, 5)
     maps = with_background(cams)
     torch.testing.assert_close(maps[:, 1:], cams, rtol=0, atol=0)
-    torch.testing.assert_close(maps[:, 0] + torch.maximum(torch.maximum(cams[:, 0], cams[:, 1]), cams[:, 2]),
-                               torch.ones(2, 4, 5, dtype=torch.float64))
+    torch.testing.assert_close(
+        maps[:, 0] + torch.maximum(torch.maximum(cams[:, 0], cams[:, 1]), cams[:, 2]),
+        torch.ones(2, 4, 5, dtype=torch.float64),
+    )
 
 
 def test_background_from_the_present_classes_only():
@@ -91,13 +93,16 @@ def test_conditioning_keeps_zero_classes_and_cells_zero():
     assert (got[:, :, 0, 0] == 0).all()
 
 
-@pytest.mark.parametrize("function", [
-    normalize_cams,
-    with_background,
-    lambda x: condition_on_labels(x, torch.ones(2, 2)),
-    lambda x: resize(x, (7, 10)),
-    lambda x: merge_views([x, resize(x, (6, 10))], (8, 12)),
-])
+@pytest.mark.parametrize(
+    "function",
+    [
+        normalize_cams,
+        with_background,
+        lambda x: condition_on_labels(x, torch.ones(2, 2)),
+        lambda x: resize(x, (7, 10)),
+        lambda x: merge_views([x, resize(x, (6, 10))], (8, 12)),
+    ],
+)
 def test_mirrored_in_mirrored_out(function):
     maps = random(2, 3, 4, 5)
     torch.testing.assert_close(function(maps.flip(-1)), function(maps).flip(-1))

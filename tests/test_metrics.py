@@ -73,8 +73,9 @@ def test_renaming_classes_permutes_scores(prediction, target, names):
     original = confusion_matrix(prediction, target, C)
     np.testing.assert_array_equal(renamed[np.ix_(names, names)], original)
     assert mean_iou(renamed) == pytest.approx(mean_iou(original), nan_ok=True)
-    np.testing.assert_array_equal(boundary_counts(table[prediction], table[target], C)[:, names],
-                                  boundary_counts(prediction, target, C))
+    np.testing.assert_array_equal(
+        boundary_counts(table[prediction], table[target], C)[:, names], boundary_counts(prediction, target, C)
+    )
 
 
 def test_a_prediction_may_not_abstain():
@@ -96,12 +97,15 @@ def test_abstaining_is_refused_under_ignored_truth_too():
         confusion_matrix(ignored, ignored, 2)
 
 
-@pytest.mark.parametrize(("prediction", "target", "message"), [
-    ([[0, 3]], [[0, 1]], "prediction holds class id 3"),
-    ([[0, -1]], [[0, 1]], "prediction holds class id -1"),
-    ([[0, 1]], [[0, 3]], "target holds class id 3"),
-    ([[0, 1]], [[0], [1]], "sizes must agree"),
-])
+@pytest.mark.parametrize(
+    ("prediction", "target", "message"),
+    [
+        ([[0, 3]], [[0, 1]], "prediction holds class id 3"),
+        ([[0, -1]], [[0, 1]], "prediction holds class id -1"),
+        ([[0, 1]], [[0, 3]], "target holds class id 3"),
+        ([[0, 1]], [[0], [1]], "sizes must agree"),
+    ],
+)
 @pytest.mark.parametrize("count", [confusion_matrix, boundary_counts])
 def test_bad_ids_and_sizes(count, prediction, target, message):
     with pytest.raises((ValueError, TypeError)) as raised:  # TypeError: the shape checker, where it is on

@@ -1,4 +1,4 @@
-"""Training samples: images, tags and perhaps masks, resized and augmented, the same for the same (seed, epoch, image)."""
+"""Training samples: images, tags, perhaps masks, resized and varied; the same for the same (seed, epoch, image)."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -128,7 +128,12 @@ def _scale(pair: dict[str, Any], factor: float) -> dict[str, Any]:
 
 
 def _jitter(image: tv_tensors.Image, strength: float) -> tv_tensors.Image:
-    changes = {"brightness": strength, "contrast": strength, "saturation": strength, "hue": min(0.5, strength / 4)}
+    changes = {
+        "brightness": strength,
+        "contrast": strength,
+        "saturation": strength,
+        "hue": min(0.5, strength / 4),
+    }
     for name, value in changes.items():
         if torch.rand(()) < 0.5:
             image = v2.ColorJitter(**{name: value})(image)

@@ -16,7 +16,18 @@ from PIL import Image
 
 from pcc.artifacts import write_mask
 from pcc.data.manifest import Dataset, Manifest, Record
-from pcc.data.textures import Outline, Surface, checks, dots, ellipse, petals, plain, polygon, smooth_noise, stripes
+from pcc.data.textures import (
+    Outline,
+    Surface,
+    checks,
+    dots,
+    ellipse,
+    petals,
+    plain,
+    polygon,
+    smooth_noise,
+    stripes,
+)
 from pcc.errors import InputError
 from pcc.files import atomic_path
 from pcc.progress import track
@@ -93,7 +104,9 @@ def read(
     return Manifest(dataset=Dataset("shapes", CLASSES, TAXONOMY, CLASSES), records=tuple(records))
 
 
-def draw(scene: Scene, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"]]:
+def draw(
+    scene: Scene, rng: np.random.Generator
+) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"]]:
     """One image and its mask of class ids; the same generator state gives the same picture."""
     size = scene.image_size
     picture = 0.5 * smooth_noise(rng, size, 2) + 0.5 * smooth_noise(rng, size, 8)
@@ -103,7 +116,10 @@ def draw(scene: Scene, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "H W
     owner = np.zeros((size, size), np.int64)  # which object each pixel shows; 0 none
     areas: list[int] = [0]
     for index in _companions(scene, rng):
-        outline, surface = list(OUTLINES.values())[index // len(SURFACES)], list(SURFACES.values())[index % len(SURFACES)]
+        outline, surface = (
+            list(OUTLINES.values())[index // len(SURFACES)],
+            list(SURFACES.values())[index % len(SURFACES)],
+        )
         for _ in range(ATTEMPTS):
             radius = size * rng.uniform(*scene.radius)
             inside, x, y = _place(outline, radius, size, rng)
@@ -150,7 +166,9 @@ def _place(outline: Outline, radius: float, size: int, rng: np.random.Generator)
     return np.hypot(x, y) <= radius * outline(np.arctan2(y, x), variant), x, y
 
 
-def _paint(surface: Surface, x: np.ndarray, y: np.ndarray, radius: float, rng: np.random.Generator) -> Picture:
+def _paint(
+    surface: Surface, x: np.ndarray, y: np.ndarray, radius: float, rng: np.random.Generator
+) -> Picture:
     """A surface in two random colours that differ enough to be told apart, with the pattern's scale and phase drawn."""
     first = rng.random(3)
     second = rng.random(3)
@@ -171,15 +189,18 @@ def _write(output: Path, image_id: str, split: str, image: np.ndarray, mask: np.
     return Record(image_id, image_path, labels, mask_path, split, "000", True)
 
 
-def _check(train: int, val: int, image_size: int, objects: tuple[int, int], radius: tuple[float, float]) -> None:
+def _check(
+    train: int, val: int, image_size: int, objects: tuple[int, int], radius: tuple[float, float]
+) -> None:
     """Refuse settings that describe no image, all faults at once."""
     faults = {
         f"train is {train} and val is {val}; give at least 1 of each": train < 1 or val < 1,
         f"image_size is {image_size} pixels; give at least 32": image_size < 32,
-        f"objects is {list(objects)}; give [fewest, most] with 1 <= fewest <= most":
-            len(objects) != 2 or not 1 <= objects[0] <= objects[1],
-        f"radius is {list(radius)}; give [smallest, largest] with 0 < smallest <= largest <= 0.5":
-            len(radius) != 2 or not 0 < radius[0] <= radius[1] <= 0.5,
+        f"objects is {list(objects)}; give [fewest, most] with 1 <= fewest <= most": len(objects) != 2
+        or not 1 <= objects[0] <= objects[1],
+        f"radius is {list(radius)}; give [smallest, largest] with 0 < smallest <= largest <= 0.5": len(radius)
+        != 2
+        or not 0 < radius[0] <= radius[1] <= 0.5,
     }
     if problems := [f"dataset.settings: {fault}" for fault, found in faults.items() if found]:
         raise InputError(problems)

@@ -26,17 +26,21 @@ def check_training_masks(files: Mapping[str, Path], manifest: Manifest) -> None:
     dataset = manifest.dataset
     histogram = np.zeros(256, dtype=np.int64)
     problems = []
-    for image_id, path in files.items():
+    for path in files.values():
         counts = np.bincount(read_mask(path).ravel(), minlength=256)
         histogram += counts
         if (wrong := np.flatnonzero(counts[dataset.num_classes : IGNORE])).size:
             first = wrong[0] + dataset.num_classes
-            problems.append(f"{path}: value {first} is no class id of {dataset.name} (0..{dataset.num_foreground}, 255)")
+            problems.append(
+                f"{path}: value {first} is no class id of {dataset.name} (0..{dataset.num_foreground}, 255)"
+            )
     if problems:
         raise InputError(problems)
     total = histogram.sum()
     names = [BACKGROUND, *dataset.classes]
-    shares = {name: histogram[i] / total for i, name in enumerate(names)} | {"ignored": histogram[IGNORE] / total}
+    shares = {name: histogram[i] / total for i, name in enumerate(names)} | {
+        "ignored": histogram[IGNORE] / total
+    }
     log.info("masks of %d images: %s", len(files), ", ".join(f"{n} {s:.1%}" for n, s in shares.items() if s))
     if not histogram[1 : dataset.num_classes].any():
         raise InputError(

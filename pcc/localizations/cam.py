@@ -27,7 +27,9 @@ class Localization(nn.Module):
         super().__init__()
         self.method, self.scales, self.flip, self.multiple_of = method, tuple(scales), flip, multiple_of
 
-    def forward(self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]) -> Float[Tensor, "B C h w"]:
+    def forward(
+        self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
+    ) -> Float[Tensor, "B C h w"]:
         """Localization maps, background first, at the grid of scale 1."""
         return self.method.to_maps(self.over_views(self.method.activations, images), labels)
 
@@ -47,10 +49,12 @@ class Localization(nn.Module):
     def _scaled(self, images: Float[Tensor, "B 3 H W"], scale: float) -> Float[Tensor, "B 3 _ _"]:
         if scale == 1:
             return images
-        size = [max(1, round(side * scale / self.multiple_of)) * self.multiple_of for side in images.shape[-2:]]
+        size = [
+            max(1, round(side * scale / self.multiple_of)) * self.multiple_of for side in images.shape[-2:]
+        ]
         return functional.interpolate(images, size, mode="bicubic", align_corners=False).clamp(0, 1)
 
 
-def present_channels(labels: Float[Tensor, "K"]) -> list[int]:  # noqa: F821 - jaxtyping
+def present_channels(labels: Float[Tensor, "K"]) -> list[int]:
     """Class ids of the channels that are stored: background and the image's own classes."""
     return [0, *(torch.nonzero(labels).flatten() + 1).tolist()]

@@ -42,7 +42,9 @@ class Grouping(cam.Localization):
     ) -> tuple[Float[Tensor, "B D h w"], Float[Tensor, "B C h w"]]:
         """Features, and the method's maps resampled to their grid."""
         features = self._features(images)
-        return features, resize(cam.Localization.forward(self, images, labels), (features.shape[2], features.shape[3]))
+        return features, resize(
+            cam.Localization.forward(self, images, labels), (features.shape[2], features.shape[3])
+        )
 
     def _features(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
         """Averaged over mirrored views, at scale 1: likeness needs one grid."""

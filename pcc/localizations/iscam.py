@@ -25,7 +25,9 @@ class Localization(Grouping):
         super().__init__(method, **settings)
         self.background_discount = background_discount
 
-    def forward(self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]) -> Float[Tensor, "B C h w"]:
+    def forward(
+        self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
+    ) -> Float[Tensor, "B C h w"]:
         """Rectified cosine to each prototype, every present class to a peak of 1, absent classes zero."""
         features, maps = self.features_and_maps(images, labels)
         present = functional.pad(labels, (1, 0), value=1.0)[:, :, None, None].expand_as(maps)

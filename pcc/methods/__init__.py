@@ -8,7 +8,9 @@ from pcc.methods.base import Method
 from pcc.plugins import load_class
 
 
-def load_method(type: str, num_foreground: int, clusters: Sequence[Sequence[int]], model: dict[str, Any]) -> Method:
+def load_method(
+    type: str, num_foreground: int, clusters: Sequence[Sequence[int]], model: dict[str, Any]
+) -> Method:
     """The method of module ``pcc.methods.{type}``, its settings checked by name.
 
     Args:

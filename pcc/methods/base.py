@@ -5,11 +5,18 @@ from abc import ABC, abstractmethod
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pcc.models.backbones import Backbone
 from pcc.trainable import Batch, ParameterGroup
 
 
 class Method(nn.Module, ABC):
-    """One weakly supervised method: image-level labels in, localization maps out."""
+    """One weakly supervised method: image-level labels in, localization maps out.
+
+    Attributes:
+        backbone: its encoder.
+    """
+
+    backbone: Backbone
 
     @abstractmethod
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:
@@ -37,6 +44,8 @@ class Method(nn.Module, ABC):
     ) -> Float[Tensor, "B C h w"]:
         """Averaged class evidence to localization maps, background first, absent classes exactly zero."""
 
-    def localize(self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]) -> Float[Tensor, "B C h w"]:
+    def localize(
+        self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
+    ) -> Float[Tensor, "B C h w"]:
         """Maps of one view alone."""
         return self.to_maps(self.activations(images), labels)

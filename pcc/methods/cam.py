@@ -45,7 +45,8 @@ class PlainCAM(Method):
         ]
 
     def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
-        features = self.encode(batch.images) if batch.features is None else batch.features
+        features = batch.features if batch.images is None else self.encode(batch.images)
+        assert features is not None
         scores = self.classifier(features).mean(dim=(2, 3))
         return {"classification": functional.binary_cross_entropy_with_logits(scores, batch.labels)}
 

@@ -48,6 +48,8 @@ class PCC(Method):
         InputError: a fusion that the network cannot have.
     """
 
+    members: Tensor
+
     def __init__(
         self,
         num_foreground: int,
@@ -75,7 +77,9 @@ class PCC(Method):
         self.hv_bilstm = None if hv_bilstm is None else HVBiLSTM(dim, hv_bilstm, dropout)
         out_dim = dim if self.hv_bilstm is None else self.hv_bilstm.out_dim
         if self.has_clusters:
-            self.cluster_tokens = nn.Parameter(nn.init.trunc_normal_(torch.empty(len(clusters), dim), std=0.02))
+            self.cluster_tokens = nn.Parameter(
+                nn.init.trunc_normal_(torch.empty(len(clusters), dim), std=0.02)
+            )
             members = torch.zeros(len(clusters), num_foreground)
             for token, cluster in enumerate(clusters):
                 members[token, list(cluster)] = 1
@@ -94,15 +98,22 @@ class PCC(Method):
         if not self.has_clusters:
             return
         if self.fusion == "sequence" and hv_bilstm is None:
-            raise InputError("model.fusion: sequence needs the HV-BiLSTM; set model.hv_bilstm, or fusion: attention")
+            raise InputError(
+                "model.fusion: sequence needs the HV-BiLSTM; set model.hv_bilstm, or fusion: attention"
+            )
         if self.fusion == "encoder" and not (self.backbone.is_vit and isinstance(self.unfrozen_blocks, int)):
-            raise InputError("model.fusion: encoder needs a ViT and a number of unfrozen_blocks; use sequence or attention")
+            raise InputError(
+                "model.fusion: encoder needs a ViT and a number of unfrozen_blocks; use sequence or attention"
+            )
 
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:
-        """The head in ``warmup``; head and last blocks in any other phase."""
+        """The head in ``warmup``; head and last blocks in any other phase.
+
+        A network trained whole has no pretrained encoder to protect, so its warm-up trains it whole too.
+        """
         backbone = set(map(id, self.backbone.parameters()))
         groups = [ParameterGroup([p for p in self.parameters() if id(p) not in backbone])]
-        if phase != WARM_UP:
+        if self._trains_encoder(phase):
             groups.append(ParameterGroup(self.backbone.last_blocks(self.unfrozen_blocks), self.backbone_lr))
         return groups
 
@@ -122,7 +133,9 @@ class PCC(Method):
             if self.has_clusters and self.cluster_loss:
                 present = (batch.labels[:, None] * self.members).amax(dim=2)
                 scores = self.cluster_classifier(refined.float()).squeeze(2)
-                losses["clusters"] = self.cluster_loss * functional.binary_cross_entropy_with_logits(scores, present)
+                losses["clusters"] = self.cluster_loss * functional.binary_cross_entropy_with_logits(
+                    scores, present
+                )
         return losses
 
     def _top_k_at(self, progress: float | None, patches: int) -> int:
@@ -137,8 +150,10 @@ class PCC(Method):
 
     def is_encoder_frozen(self, phase: str) -> bool:
         """Frozen blocks, and no cluster token among their inputs."""
-        trained = phase != WARM_UP and self.unfrozen_blocks != 0
-        return not trained and not (self.has_clusters and self.fusion == "encoder")
+        return not self._trains_encoder(phase) and not (self.has_clusters and self.fusion == "encoder")
+
+    def _trains_encoder(self, phase: str) -> bool:
+        return self.unfrozen_blocks == "all" or (phase != WARM_UP and self.unfrozen_blocks > 0)
 
     def activations(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         """Class probabilities of every patch, background first."""

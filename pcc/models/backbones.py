@@ -33,6 +33,10 @@ class Backbone(nn.Module):
         InputError: an unknown name or setting, or weights that cannot be had or do not fit.
     """
 
+    network: Any  # timm's classes share methods, but no base class that declares them
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         name: str,
@@ -69,7 +73,9 @@ class Backbone(nn.Module):
         """Features of the last layer, or of ``levels``; class and register tokens are dropped."""
         images = self.normalise(images)
         if self.levels is not None:
-            taps = self.network.forward_intermediates(images, indices=self.levels, norm=True, intermediates_only=True)
+            taps = self.network.forward_intermediates(
+                images, indices=self.levels, norm=True, intermediates_only=True
+            )
             return concatenate_levels(taps)
         features = self.network.forward_features(images)
         return self.to_grid(features, images) if self.is_vit else features
@@ -101,10 +107,12 @@ class Backbone(nn.Module):
             raise InputError(
                 f"image_size: {tuple(images.shape[-2:])} is not a multiple of the network's patch, {self.multiple_of}"
             )
-        images = (images - cast(Tensor, self.mean)) / cast(Tensor, self.std)
+        images = (images - self.mean) / self.std
         return images if self.is_vit else images.contiguous(memory_format=torch.channels_last)
 
-    def to_grid(self, tokens: Float[Tensor, "B n D"], images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
+    def to_grid(
+        self, tokens: Float[Tensor, "B n D"], images: Float[Tensor, "B 3 H W"]
+    ) -> Float[Tensor, "B D h w"]:
         """Patch tokens back on their grid."""
         patches = tokens[:, self.network.num_prefix_tokens :]
         height, width = (side // self.multiple_of for side in images.shape[-2:])
@@ -126,14 +134,18 @@ def concatenate_levels(taps: Sequence[Float[Tensor, "B _ _ _"]]) -> Float[Tensor
     """Unit-norm features of several layers, resampled to the finest grid and concatenated (as sipe.md §1.7 does)."""
     size = max((tap.shape[-2:] for tap in taps), key=lambda s: s[0] * s[1])
     unit = [tap / (tap.norm(dim=1, keepdim=True) + 1e-5) for tap in taps]
-    return torch.cat([functional.interpolate(tap, size, mode="bilinear", align_corners=False) for tap in unit], dim=1)
+    return torch.cat(
+        [functional.interpolate(tap, size, mode="bilinear", align_corners=False) for tap in unit], dim=1
+    )
 
 
 def _create(name: str, pretrained: bool, settings: dict[str, Any]) -> nn.Module:
     known = timm.list_models()
     if name.split(".")[0] not in known:
         near = difflib.get_close_matches(name, known, n=5)
-        raise InputError(f"backbone.name: timm has no '{name}'; near: {', '.join(near) or 'see timm.list_models()'}")
+        raise InputError(
+            f"backbone.name: timm has no '{name}'; near: {', '.join(near) or 'see timm.list_models()'}"
+        )
     if "vit" in name:
         settings = {"dynamic_img_size": True, **settings}
     try:
@@ -147,7 +159,7 @@ def _create(name: str, pretrained: bool, settings: dict[str, Any]) -> nn.Module:
         ) from error
 
 
-def _load(network: nn.Module, path: Path, name: str) -> None:
+def _load(network: Any, path: Path, name: str) -> None:
     """Load a local safetensors file; a classifier head and the like in it are left out, nothing may be missing."""
     if not path.is_file():
         raise InputError(f"backbone.weights: no file {path} for {name}")

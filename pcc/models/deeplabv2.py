@@ -38,12 +38,7 @@ class DeepLabV2(Segmenter):
         settings = {"output_stride": 8, **(backbone.get("settings") or {})}
         self.backbone = call_with(Backbone, {**backbone, "settings": settings}, "model.backbone")
         self.loss_scales = tuple(loss_scales)
-        self.classifiers = nn.ModuleList(
-            nn.Conv2d(self.backbone.dim, num_classes, 3, padding=rate, dilation=rate) for rate in rates
-        )
-        for classifier in self.classifiers:
-            nn.init.normal_(classifier.weight, std=0.01)
-            nn.init.zeros_(classifier.bias)
+        self.classifiers = nn.ModuleList(_classifier(self.backbone.dim, num_classes, rate) for rate in rates)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         features = self.backbone(images)
@@ -54,18 +49,26 @@ class DeepLabV2(Segmenter):
         assert batch.images is not None and batch.masks is not None
         logits = {"1": self(batch.images)}
         for scale in self.loss_scales:
-            logits[f"{scale:g}"] = self(functional.interpolate(batch.images, scale_factor=scale, mode="bilinear"))
+            logits[f"{scale:g}"] = self(
+                functional.interpolate(batch.images, scale_factor=scale, mode="bilinear")
+            )
         size = logits["1"].shape[-2:]
-        full = [functional.interpolate(z, size, mode="bilinear", align_corners=False) for z in logits.values()]
+        full = [
+            functional.interpolate(z, size, mode="bilinear", align_corners=False) for z in logits.values()
+        ]
         logits["max"] = torch.stack(full).amax(dim=0)
         return {f"cross_entropy_{name}": cross_entropy_on_grid(z, batch.masks) for name, z in logits.items()}
 
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:
         """Backbone ×1, classifier weights ×10, classifier biases ×20 without decay."""
+        classifiers = dict(self.classifiers.named_parameters())
+        weights, biases = (
+            [p for n, p in classifiers.items() if n.endswith(kind)] for kind in ("weight", "bias")
+        )
         return [
             ParameterGroup(list(self.backbone.parameters())),
-            ParameterGroup([classifier.weight for classifier in self.classifiers], lr_scale=10.0),
-            ParameterGroup([classifier.bias for classifier in self.classifiers], lr_scale=20.0, weight_decay=0.0),
+            ParameterGroup(weights, lr_scale=10.0),
+            ParameterGroup(biases, lr_scale=20.0, weight_decay=0.0),
         ]
 
     def train(self, mode: bool = True) -> "DeepLabV2":
@@ -75,3 +78,11 @@ class DeepLabV2(Segmenter):
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
         return self
+
+
+def _classifier(dim: int, num_classes: int, rate: int) -> nn.Conv2d:
+    convolution = nn.Conv2d(dim, num_classes, 3, padding=rate, dilation=rate)
+    nn.init.normal_(convolution.weight, std=0.01)
+    assert convolution.bias is not None
+    nn.init.zeros_(convolution.bias)
+    return convolution

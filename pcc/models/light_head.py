@@ -36,8 +36,13 @@ class LightHead(Segmenter):
     ) -> None:
         super().__init__()
         self.backbone = call_with(Backbone, backbone, "model.backbone")
+        self.multiple_of = self.backbone.multiple_of
         self.unfrozen_blocks, self.backbone_lr = unfrozen_blocks, backbone_lr
-        layers: list[nn.Module] = [nn.Conv2d(self.backbone.dim, width, 1, bias=False), nn.BatchNorm2d(width), nn.GELU()]
+        layers: list[nn.Module] = [
+            nn.Conv2d(self.backbone.dim, width, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.GELU(),
+        ]
         for _ in range(depth):
             layers += [nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.GELU()]
         self.head = nn.Sequential(*layers, nn.Dropout2d(dropout), nn.Conv2d(width, num_classes, 1))
@@ -47,7 +52,8 @@ class LightHead(Segmenter):
 
     def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
         assert batch.masks is not None
-        features = self.encode(batch.images) if batch.features is None else batch.features
+        features = batch.features if batch.images is None else self.encode(batch.images)
+        assert features is not None
         return {"cross_entropy": cross_entropy(self.head(features), batch.masks)}
 
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:

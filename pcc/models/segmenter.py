@@ -16,7 +16,13 @@ IGNORE = 255
 
 
 class Segmenter(nn.Module, ABC):
-    """A network from images to per-pixel class logits, trained on masks (pseudo or true)."""
+    """A network from images to per-pixel class logits, trained on masks (pseudo or true).
+
+    Attributes:
+        multiple_of: what must divide the sides of an image.
+    """
+
+    multiple_of = 1
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
@@ -57,7 +63,9 @@ def cross_entropy_on_grid(logits: Float[Tensor, "B C h w"], masks: UInt8[Tensor,
 
 def _mean_over_valid(logits: Float[Tensor, "B C H W"], masks: UInt8[Tensor, "B H W"]) -> Tensor:
     valid = (masks != IGNORE).sum().clamp(min=1)
-    return functional.cross_entropy(logits.float(), masks.long(), ignore_index=IGNORE, reduction="sum") / valid
+    return (
+        functional.cross_entropy(logits.float(), masks.long(), ignore_index=IGNORE, reduction="sum") / valid
+    )
 
 
 def build_segmenter(type: str, num_classes: int, model: dict[str, Any], where: str = "model") -> Segmenter:

@@ -27,6 +27,8 @@ class SegmentationModels(Segmenter):
         InputError: an unknown architecture or encoder, or weights that cannot be had.
     """
 
+    multiple_of = 32  # the encoders halve five times
+
     def __init__(
         self,
         num_classes: int,
@@ -46,7 +48,9 @@ class SegmentationModels(Segmenter):
             )
         except (KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
             reason = str(error).splitlines()[0]
-            raise InputError(f"model: segmentation-models-pytorch refuses {architecture} on {encoder} ({reason})") from error
+            raise InputError(
+                f"model: segmentation-models-pytorch refuses {architecture} on {encoder} ({reason})"
+            ) from error
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C H W"]:
         mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (MEAN, STD))

@@ -83,4 +83,4 @@ def _shifted(grid: Tensor, dy: int, dx: int, y: int, x: int) -> Tensor:
     """``grid[i + (y, x)]`` for every cell i for which i and i + (dy, dx) both lie on the grid."""
     height, width = grid.shape[0] - dy, grid.shape[1] - abs(dx)
     left = max(-dx, 0) + x
-    return grid[y:y + height, left:left + width]
+    return grid[y : y + height, left : left + width]

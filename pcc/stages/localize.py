@@ -33,7 +33,7 @@ def localize(
     resize: Literal["square", "keep"] = "square",
     batch_size: int = 8,
     precision: Precision = "no",
-    threads: int = 1,
+    threads: int = 1,  # noqa: ARG001 - every stage has it; torch was told
     code: str = "",
     **settings: Any,
 ) -> None:
@@ -59,10 +59,21 @@ def localize(
     localization = load_attribute("pcc.localizations", type, "Localization", "localizations: type")
     localizer = call_with(localization, settings, f"localization {type}", method=method, multiple_of=patch)
     localizer.eval().requires_grad_(False).to(device())
-    everything = {"type": type, "image_size": image_size, "resize": resize, "batch_size": batch_size,
-                  "precision": precision, **settings}
+    everything = {
+        "type": type,
+        "image_size": image_size,
+        "resize": resize,
+        "batch_size": batch_size,
+        "precision": precision,
+        **settings,
+    }
     inputs = [manifest, classifier / "weights.safetensors", classifier / "model.json"]
-    key = {"settings": everything, "inputs": {str(p): digest(p) for p in inputs}, "code": code, "shard": shard}
+    key = {
+        "settings": everything,
+        "inputs": {str(p): digest(p) for p in inputs},
+        "code": code,
+        "shard": shard,
+    }
     batches = list(_batches(data.select("train", shard), image_size, resize, patch, batch_size))
     with resumable_directory(output, key) as work:
         parts = [work / f"{number:06d}.safetensors" for number in range(len(batches))]
@@ -74,14 +85,16 @@ def localize(
         order = [record.image_id for record in data.select("train", shard)]
         artifacts.write_maps(output, {image_id: found[image_id] for image_id in order})
         artifacts.write_provenance(
-            output.with_suffix(".provenance.json"), settings=everything, inputs=inputs, started=started, code=code,
+            output.with_suffix(".provenance.json"),
+            settings=everything,
+            inputs=inputs,
+            started=started,
+            code=code,
             shard=shard,
         )
 
 
-def _localize(
-    localizer: torch.nn.Module, data: Manifest, batch: Batch
-) -> dict[str, artifacts.Maps]:
+def _localize(localizer: torch.nn.Module, data: Manifest, batch: Batch) -> dict[str, artifacts.Maps]:
     images = torch.stack([image_tensor(record.image, size) for record, size in batch]).to(device())
     labels = torch.stack([torch.from_numpy(data.image_labels(record)) for record, _ in batch]).to(device())
     maps: Tensor = localizer(images, labels).float().cpu()

@@ -20,7 +20,7 @@ def prepare(
     output: Path,
     *,
     name: str,
-    format: str,  # noqa: A002 - the key's name in the configuration
+    format: str,
     settings: Mapping[str, Any],
     shards: Mapping[str, int],
     eval_classes: Sequence[str] | None = None,

@@ -60,8 +60,14 @@ def segment(
     started = time.monotonic()
     network = load_segmenter(segmenter)
     network.to(device())
-    settings = {"image_size": image_size, "scales": list(scales), "flip": flip, "crf": crf, "precision": precision,
-                "split": split}
+    settings = {
+        "image_size": image_size,
+        "scales": list(scales),
+        "flip": flip,
+        "crf": crf,
+        "precision": precision,
+        "split": split,
+    }
     inputs = [manifest, segmenter / "weights.safetensors", segmenter / "model.json"]
     key = {"settings": settings, "inputs": {str(p): digest(p) for p in inputs}, "code": code, "shard": shard}
     with resumable_directory(output, key) as work:
@@ -69,34 +75,49 @@ def segment(
         todo = [record for record in records if not (work / f"{record.image_id}.png").exists()]
         probabilities = _probabilities(network, todo, image_size, scales, flip, precision)
         # The CRF costs more than the network on most machines, so it gets the processes.
-        finished = map_in_processes(partial(_write, work, crf), probabilities, threads) if crf else map(
-            partial(_write, work, None), probabilities
+        finished = (
+            map_in_processes(partial(_write, work, crf), probabilities, threads)
+            if crf
+            else map(partial(_write, work, None), probabilities)
         )
         for _ in track(finished, f"segment {shard}", len(todo)):
             pass
         artifacts.write_provenance(
-            work / "provenance.json", settings=settings, inputs=inputs, started=started, code=code, shard=shard
+            work / "provenance.json",
+            settings=settings,
+            inputs=inputs,
+            started=started,
+            code=code,
+            shard=shard,
         )
         publish(work, output)
 
 
 def _probabilities(
-    network: Segmenter, records: Sequence[Record], side: int | None, scales: Sequence[float], flip: bool,
+    network: Segmenter,
+    records: Sequence[Record],
+    side: int | None,
+    scales: Sequence[float],
+    flip: bool,
     precision: Precision,
 ) -> Iterator[tuple[Record, Tensor]]:
-    multiple = network.backbone.multiple_of if hasattr(network, "backbone") else 32
     for record in records:
         size = own_size(record.image) if side is None else (side, side)
         total = torch.zeros(())
         for scale in scales:
-            view = tuple(max(1, round(edge * scale / multiple)) * multiple for edge in size)
+            view = tuple(
+                max(1, round(edge * scale / network.multiple_of)) * network.multiple_of for edge in size
+            )
             images = image_tensor(record.image, (view[0], view[1]))[None].to(device())
             with torch.inference_mode(), autocast(precision):
                 logits = network(torch.cat([images, images.flip(-1)]) if flip else images)
                 seen = [logits[:1].softmax(1), *([logits[1:].softmax(1).flip(-1)] if flip else [])]
                 for probabilities in seen:
                     total = total + functional.interpolate(
-                        probabilities.float().cpu(), own_size(record.image), mode="bilinear", align_corners=False
+                        probabilities.float().cpu(),
+                        own_size(record.image),
+                        mode="bilinear",
+                        align_corners=False,
                     )
         yield record, total[0] / (len(scales) * (1 + flip))
 

@@ -43,6 +43,15 @@ def train(
     method = load_method(type, data.dataset.num_foreground, members, model)
     description = {"type": type, "classes": list(names), "clusters": members, "model": model}
     train_to(
-        output, method, description, manifest=manifest, records=data.select(split="train"), masks=None,
-        training=training, inputs=[manifest, clusters], seed=seed, threads=threads, code=code,
+        output,
+        method,
+        description,
+        manifest=manifest,
+        records=data.select(split="train"),
+        masks=None,
+        training=training,
+        inputs=[manifest, clusters],
+        seed=seed,
+        threads=threads,
+        code=code,
     )

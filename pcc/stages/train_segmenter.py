@@ -47,17 +47,33 @@ def train_segmenter(
     check_training_masks(files, data)
     torch.manual_seed(seed)
     segmenter = build_segmenter(type, data.dataset.num_classes, model)
-    description = {"type": type, "classes": list(data.dataset.classes), "model": model, "supervision": supervision}
+    description = {
+        "type": type,
+        "classes": list(data.dataset.classes),
+        "model": model,
+        "supervision": supervision,
+    }
     train_to(
-        output, segmenter, description, manifest=manifest, records=records, masks=files, training=training,
-        inputs=[manifest, *masks], seed=seed, threads=threads, code=code,
+        output,
+        segmenter,
+        description,
+        manifest=manifest,
+        records=records,
+        masks=files,
+        training=training,
+        inputs=[manifest, *masks],
+        seed=seed,
+        threads=threads,
+        code=code,
     )
 
 
 def _true_masks(records: Sequence[Record]) -> Mapping[str, Path]:
     files = {record.image_id: record.mask for record in records if record.mask is not None}
     if not files:
-        raise InputError("supervision: masks needs true masks, and no training image of this data set has one")
+        raise InputError(
+            "supervision: masks needs true masks, and no training image of this data set has one"
+        )
     return files
 
 
@@ -65,6 +81,7 @@ def _pseudo_masks(records: Sequence[Record], folders: Sequence[Path]) -> Mapping
     found = {file.stem: file for folder in folders for file in folder.glob("*.png")}
     if missing := [record.image_id for record in records if record.image_id not in found]:
         raise InputError(
-            f"{len(missing)} training images have no pseudo mask, first {missing[0]}; run `pcc pseudo_masks` for all shards"
+            f"{len(missing)} training images have no pseudo mask, first {missing[0]}; "
+            "run `pcc pseudo_masks` for all shards"
         )
     return {record.image_id: found[record.image_id] for record in records}

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from safetensors.torch import load_file
 from torch import nn
@@ -57,7 +57,13 @@ def train_to(
     started = time.monotonic()
     settings = {**description, "training": training, "seed": seed}
     samples, recipe = call_with(
-        _plan, dict(training), "training", manifest=Manifest.read(manifest), records=records, masks=masks, seed=seed
+        _plan,
+        dict(training),
+        "training",
+        manifest=Manifest.read(manifest),
+        records=records,
+        masks=masks,
+        seed=seed,
     )
     key = {"settings": settings, "inputs": {str(p): digest(p) for p in inputs}, "code": code}
     with resumable_directory(output, key) as work:
@@ -65,7 +71,12 @@ def train_to(
         artifacts.write_weights(output / WEIGHTS, model.state_dict())
         write_json(output / DESCRIPTION, description)
         artifacts.write_provenance(
-            output / "provenance.json", settings=settings, inputs=inputs, started=started, code=code, seed=seed
+            output / "provenance.json",
+            settings=settings,
+            inputs=inputs,
+            started=started,
+            code=code,
+            seed=seed,
         )
         for made in (work / "tensorboard", work / LOSSES):
             if made.exists():  # a run killed right here has moved some already
@@ -82,7 +93,7 @@ def _plan(
     phases: Sequence[Mapping[str, Any]],
     batch_size: int,
     augmentation: Mapping[str, Any] | None = None,
-    optimizer: str = "adamw",
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw",
     weight_decay: float = 0.0,
     momentum: float = 0.9,
     clip_norm: float | None = None,
@@ -93,7 +104,15 @@ def _plan(
     how = call_with(Augmentation, augmentation or {}, "training.augmentation")
     stretches = [call_with(Phase, phase, f"training.phases[{i}]") for i, phase in enumerate(phases)]
     recipe = Recipe(
-        stretches, batch_size, optimizer, weight_decay, momentum, clip_norm, precision, checkpoint_every, cache_features
+        stretches,
+        batch_size,
+        optimizer,
+        weight_decay,
+        momentum,
+        clip_norm,
+        precision,
+        checkpoint_every,
+        cache_features,
     )
     return TrainingSamples(manifest, records, image_size, how, seed, masks), recipe
 
@@ -101,7 +120,9 @@ def _plan(
 def load_classifier(folder: Path) -> Method:
     """The trained method of ``folder``, in evaluation mode."""
     made = _description(folder)
-    method = load_method(made["type"], len(made["classes"]), made["clusters"], _without_weights(made["model"]))
+    method = load_method(
+        made["type"], len(made["classes"]), made["clusters"], _without_weights(made["model"])
+    )
     return _with_weights(method, folder)
 
 
@@ -114,7 +135,9 @@ def load_segmenter(folder: Path) -> Segmenter:
 
 def _description(folder: Path) -> dict[str, Any]:
     if not (folder / DESCRIPTION).is_file():
-        raise InputError(f"{folder}: no trained network here ({DESCRIPTION} is missing); run its training stage")
+        raise InputError(
+            f"{folder}: no trained network here ({DESCRIPTION} is missing); run its training stage"
+        )
     return read_json(folder / DESCRIPTION)
 
 

@@ -22,7 +22,9 @@ def test_the_plain_sample_is_the_image_its_tags_and_its_mask(tiny_manifest: Call
     data = samples(tiny_manifest(), flip=False)
     record = data.records[1]
     sample = data[0, 1]
-    torch.testing.assert_close(sample.images, torch.from_numpy(read_image(record.image).copy()).permute(2, 0, 1) / 255)
+    torch.testing.assert_close(
+        sample.images, torch.from_numpy(read_image(record.image).copy()).permute(2, 0, 1) / 255
+    )
     assert sample.labels.tolist() == [0, 1, 0]
     assert (sample.masks.numpy() == read_mask(record.mask)).all()
 

@@ -12,7 +12,7 @@ from pcc.trainable import Batch
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
-METHODS = {name: entry for name, entry in CONFIG["methods"].items()}
+METHODS = CONFIG["methods"]
 
 
 @pytest.fixture(params=sorted(METHODS))

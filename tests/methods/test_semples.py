@@ -102,4 +102,5 @@ def test_the_two_signs_of_the_prompt():
     near_background, near_name = towards(0.9), towards(0.25)
     for repel in ("log", "log1m"):
         assert prompt_loss(background, near_background, name, 0.1, repel) < prompt_loss(
-            background, near_name, name, 0.1, repel)
+            background, near_name, name, 0.1, repel
+        )

@@ -28,8 +28,9 @@ def test_absent_classes_shrink_the_mean():
 
 def test_scale_of_the_image_specific_maps_does_not_matter():
     maps, specific = torch.rand(1, 2, 4, 4, dtype=torch.float64), torch.rand(1, 2, 4, 4, dtype=torch.float64)
-    torch.testing.assert_close(consistency_loss(maps, 50 * specific), consistency_loss(maps, 5 * specific),
-                               rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        consistency_loss(maps, 50 * specific), consistency_loss(maps, 5 * specific), rtol=0, atol=1e-5
+    )
 
 
 def test_gradient_reaches_both_sides():

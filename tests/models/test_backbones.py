@@ -9,7 +9,12 @@ from pcc.models.backbones import Backbone, concatenate_levels
 
 @pytest.mark.parametrize(
     ("name", "settings", "stride"),
-    [("test_vit", {}, 16), ("test_resnet", {"output_stride": 8}, 8), ("test_efficientnet", {}, 32), ("test_convnext", {}, 32)],
+    [
+        ("test_vit", {}, 16),
+        ("test_resnet", {"output_stride": 8}, 8),
+        ("test_efficientnet", {}, 32),
+        ("test_convnext", {}, 32),
+    ],
 )
 def test_any_network_is_a_grid(name: str, settings: dict[str, int], stride: int) -> None:
     backbone = Backbone(name, settings=settings).eval()

@@ -116,10 +116,13 @@ def test_a_single_class_needs_no_crf(case):
     assert (dense_crf(image, probabilities[:1], 10, GAUSSIAN, BILATERAL) == np.ones((1, 12, 16))).all()
 
 
-@pytest.mark.parametrize(("gaussian", "bilateral", "message"), [
-    ({"sxy": 1, "wieght": 3}, BILATERAL, "CRF gaussian: unknown setting 'wieght'; allowed: sxy, weight"),
-    (GAUSSIAN, {"sxy": 1, "weight": 3}, "CRF bilateral: setting 'srgb' is missing"),
-])
+@pytest.mark.parametrize(
+    ("gaussian", "bilateral", "message"),
+    [
+        ({"sxy": 1, "wieght": 3}, BILATERAL, "CRF gaussian: unknown setting 'wieght'; allowed: sxy, weight"),
+        (GAUSSIAN, {"sxy": 1, "weight": 3}, "CRF bilateral: setting 'srgb' is missing"),
+    ],
+)
 def test_settings_are_checked_by_name(case, gaussian, bilateral, message):
     with pytest.raises(InputError, match=message):
         dense_crf(*case, 1, gaussian, bilateral)

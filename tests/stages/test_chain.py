@@ -25,7 +25,11 @@ from pcc.stages.trained import load_classifier, load_segmenter
 
 BACKBONE = {"name": "test_resnet", "settings": {"output_stride": 8}}
 TRAINING = {"image_size": 32, "batch_size": 3, "phases": [{"name": "train", "epochs": 2, "lr": "1e-3"}]}
-CRF = {"iterations": 2, "gaussian": {"sxy": 1, "weight": 3}, "bilateral": {"sxy": 10, "srgb": 10, "weight": 3}}
+CRF = {
+    "iterations": 2,
+    "gaussian": {"sxy": 1, "weight": 3},
+    "bilateral": {"sxy": 10, "srgb": 10, "weight": 3},
+}
 MakeManifest = Callable[..., Path]
 
 
@@ -42,19 +46,34 @@ def classifier(manifest: Path, tmp_path: Path) -> Path:
 def trained(manifest: Path, output: Path, **settings: Any) -> Path:
     clusters = manifest.parent / "clusters.json"
     write_clusters(clusters, [{"name": "a", "members": ["cat", "dog"]}, {"name": "v", "members": ["boat"]}])
-    model = {"backbone": BACKBONE, "hv_bilstm": 4, "top_k": 0.3, "cluster_loss": 0.1, "unfrozen_blocks": "all"}
+    model = {
+        "backbone": BACKBONE,
+        "hv_bilstm": 4,
+        "top_k": 0.3,
+        "cluster_loss": 0.1,
+        "unfrozen_blocks": "all",
+    }
     train(manifest, clusters, output, **{"type": "pcc", "model": model, "training": TRAINING, **settings})
     return output
 
 
 def maps_of(manifest: Path, classifier: Path, output: Path, **settings: Any) -> Path:
-    localize(manifest, classifier, output, **{"shard": "000", "type": "iscam", "image_size": 32, "batch_size": 2, **settings})
+    localize(
+        manifest,
+        classifier,
+        output,
+        **{"shard": "000", "type": "iscam", "image_size": 32, "batch_size": 2, **settings},
+    )
     return output
 
 
 def test_training_writes_a_network_that_reads_back_the_same(manifest: Path, classifier: Path) -> None:
     assert {p.name for p in classifier.iterdir()} == {
-        "weights.safetensors", "model.json", "losses.csv", "provenance.json", "tensorboard"
+        "weights.safetensors",
+        "model.json",
+        "losses.csv",
+        "provenance.json",
+        "tensorboard",
     }
     method, again = load_classifier(classifier), load_classifier(classifier)
     images = torch.rand(1, 3, 32, 32)
@@ -72,9 +91,15 @@ def test_training_twice_gives_the_same_bytes(manifest: Path, classifier: Path, t
     assert digest(classifier / "weights.safetensors") != digest(other / "weights.safetensors")
 
 
-def test_maps_hold_background_and_the_image_s_own_classes(manifest: Path, classifier: Path, tmp_path: Path) -> None:
+def test_maps_hold_background_and_the_image_s_own_classes(
+    manifest: Path, classifier: Path, tmp_path: Path
+) -> None:
     data = Manifest.read(manifest)
-    for settings in ({"type": "cam", "scales": [1.0, 2.0]}, {"type": "affinity"}, {"resize": "keep", "precision": "bf16"}):
+    for settings in (
+        {"type": "cam", "scales": [1.0, 2.0]},
+        {"type": "affinity"},
+        {"resize": "keep", "precision": "bf16"},
+    ):
         stored = dict(read_maps(maps_of(manifest, classifier, tmp_path / "m/000.safetensors", **settings)))
         records = data.select("train", "000")
         assert list(stored) == [record.image_id for record in records]
@@ -161,7 +186,14 @@ def test_segmenter_from_pseudo_masks_to_predictions(manifest: Path, classifier: 
         folders.append(tmp_path / shard)
     model = {"backbone": {"name": "test_resnet", "levels": [1, 2]}, "width": 8}
     output = tmp_path / "segmenter"
-    train_segmenter(manifest, folders, output, type="light_head", model=model, training={**TRAINING, "cache_features": True})
+    train_segmenter(
+        manifest,
+        folders,
+        output,
+        type="light_head",
+        model=model,
+        training={**TRAINING, "cache_features": True},
+    )
     assert json.loads((output / "model.json").read_text())["supervision"] == "labels"
     for crf in (None, CRF):
         predictions = tmp_path / f"predictions-{crf is None}"
@@ -176,7 +208,9 @@ def test_segmenter_from_pseudo_masks_to_predictions(manifest: Path, classifier: 
 
 def test_true_masks_train_the_same_network_with_their_own_mark(manifest: Path, tmp_path: Path) -> None:
     model = {"backbone": {"name": "test_resnet"}, "width": 8}
-    train_segmenter(manifest, [], tmp_path / "s", type="light_head", model=model, training=TRAINING, supervision="masks")
+    train_segmenter(
+        manifest, [], tmp_path / "s", type="light_head", model=model, training=TRAINING, supervision="masks"
+    )
     assert json.loads((tmp_path / "s/model.json").read_text())["supervision"] == "masks"
 
 
@@ -184,7 +218,10 @@ def test_true_masks_train_the_same_network_with_their_own_mark(manifest: Path, t
     ("damage", "message"),
     [
         (lambda folder: (folder / "im1.png").unlink(), "1 training images have no pseudo mask, first im1"),
-        (lambda folder: write_mask(folder / "im1.png", np.full((32, 32), 9, np.uint8)), "value 9 is no class id of tiny"),
+        (
+            lambda folder: write_mask(folder / "im1.png", np.full((32, 32), 9, np.uint8)),
+            "value 9 is no class id of tiny",
+        ),
         (
             lambda folder: [write_mask(file, np.zeros((32, 32), np.uint8)) for file in folder.glob("*.png")],
             "all 6 training masks hold only background",
