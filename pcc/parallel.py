@@ -2,7 +2,10 @@
 
 import itertools
 import multiprocessing
+import os
 import sys
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -30,8 +33,19 @@ def map_in_processes(function: Callable[[A], R], items: Iterable[A], processes: 
         return
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
     rest = iter(items)
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+    with ProcessPoolExecutor(processes, context, _die_with_parent, (os.getpid(),)) as pool:
         waiting = deque(pool.submit(function, item) for item in itertools.islice(rest, AHEAD * processes))
         while waiting:
             yield waiting.popleft().result()
             waiting.extend(pool.submit(function, item) for item in itertools.islice(rest, 1))
+
+
+def _die_with_parent(parent: int) -> None:
+    """A killed parent cannot tell its workers to stop, and they would wait for work for ever."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from hypothesis import settings
 from PIL import Image
 
 from pcc.artifacts import write_mask
 from pcc.data.manifest import Dataset, Manifest, Record
 
 torch.set_num_threads(1)
+settings.register_profile("pcc", deadline=None)  # a busy machine is no fault
+settings.load_profile("pcc")
 CLASSES = ("cat", "dog", "boat")
 
 

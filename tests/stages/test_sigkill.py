@@ -1,0 +1,102 @@
+"""Real processes, really killed: the next run ends with the bytes of an unbroken one; nothing half-written shows."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pcc.artifacts import write_clusters
+from pcc.files import digest
+
+MODEL = {"backbone": {"name": "test_resnet", "settings": {"output_stride": 8}}, "hv_bilstm": 8, "top_k": 0.3}
+TRAIN = {
+    "type": "pcc",
+    "model": {**MODEL, "unfrozen_blocks": "all"},
+    "training": {
+        "image_size": 32,
+        "batch_size": 4,
+        "checkpoint_every": 2,
+        "phases": [{"name": "train", "epochs": 20, "lr": 0.001}],
+    },
+}
+LOCALIZE = {"type": "iscam", "image_size": 96, "batch_size": 1, "scales": [1.0, 2.0, 3.0]}
+REFINE = {
+    "type": "crf",
+    "iterations": 60,
+    "gaussian": {"sxy": 3, "weight": 3},
+    "bilateral": {"sxy": 30, "srgb": 5, "weight": 5},
+}
+
+
+def command(stage: str, settings: dict[str, Any], *words: object) -> list[str]:
+    return [sys.executable, "-m", "pcc", stage, "--settings", json.dumps(settings), *map(str, words)]
+
+
+def kill_when(process: subprocess.Popen[bytes], is_midway: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not is_midway():
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.slow
+def test_killed_stages_end_like_unbroken_ones(tiny_manifest: Callable[..., Path], tmp_path: Path) -> None:
+    manifest = tiny_manifest(train=48, side=96)
+    clusters = manifest.parent / "clusters.json"
+    write_clusters(
+        clusters, [{"name": "animal", "members": ["cat", "dog"]}, {"name": "vehicle", "members": ["boat"]}]
+    )
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    stages: list[tuple[Path, Callable[[Path], list[str]], Callable[[Path], bool]]] = [
+        (
+            Path("classifier"),
+            lambda output: command("train", TRAIN, "--manifest", manifest, "--clusters", clusters, "--output", output),
+            lambda output: (output.parent / ".classifier.partial/checkpoint.safetensors").exists(),
+        ),
+        (
+            Path("maps/000.safetensors"),
+            lambda output: command(
+                "localize", LOCALIZE, "--manifest", manifest, "--classifier", whole / "classifier",
+                "--shard", "000", "--output", output,
+            ),
+            lambda output: len(list(output.parent.glob(".*.partial/0*"))) > 2,
+        ),
+        (
+            Path("masks"),
+            lambda output: command(
+                "pseudo_masks", REFINE, "--manifest", manifest, "--maps", whole / "maps/000.safetensors",
+                "--output", output, "--threads", 2,
+            ),
+            lambda output: len(list(output.parent.glob(".masks.partial/*.png"))) > 2,
+        ),
+    ]  # fmt: skip
+    for name, make_command, is_midway in stages:
+        subprocess.run(make_command(whole / name), check=True, capture_output=True)
+        process = subprocess.Popen(
+            make_command(broken / name), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        kill_when(process, lambda: is_midway(broken / name))  # noqa: B023 - called before the next turn
+        visible = broken / name / "weights.safetensors" if name == Path("classifier") else broken / name
+        assert not visible.exists(), "a killed stage shows nothing"
+        resumed = subprocess.run(make_command(broken / name), check=True, capture_output=True, text=True)
+        if name == Path("classifier"):
+            assert "resuming at phase 0" in resumed.stderr
+        assert content(whole / name) == content(broken / name)
+
+
+def content(path: Path) -> dict[str, str]:
+    """Digests of all that a stage makes, but for what tells of time."""
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    told = [f for f in files if "provenance" not in f.name and "tfevents" not in f.name]
+    assert told
+    return {f.name: digest(f) for f in told}
