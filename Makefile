@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 demo: export HF_HUB_OFFLINE := 1
 demo: export HF_HUB_DISABLE_TELEMETRY := 1
 demo: $(INSTALLED)  ## the whole workflow on drawn images: offline, CPU, minutes
-	snakemake --cores all
+	snakemake --cores all --set-threads train=1 train_segmenter=1   # small networks: jobs side by side beat threads
 	snakemake --cores all --report results/shapes/report.html --quiet
 	@cat results/shapes/report/report.md
 	@echo "Tables and figures: results/shapes/report/   Everything in one page: results/shapes/report.html"

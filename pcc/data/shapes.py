@@ -1,29 +1,30 @@
 """The demo's own data set: textured objects on clutter, with exact masks that only scoring may look at.
 
-A class is an outline *and* a surface ("dotted_flower"). Neither alone names it: three outlines share three surfaces,
-colours are drawn at random, and the clutter holds plain objects of every outline and patterned bars of every surface.
-The outline is the semantic group, so classes of one cluster look alike and are the ones to confuse. Classes keep
-company: each has a partner of another group that it is seen with more often than chance.
+A class is an outline *and* a surface ("dotted_flower"): three outlines share three surfaces, and no colour belongs to
+any class. An outline comes with a grain (pebbles have a coarse surface, flowers a fine one), as a tiger's stripes are
+wider than a zebra's. Clutter wears the same surfaces in the same grains on bars and rings, which are of no class.
+The outline is the semantic group. Classes keep company: each has a partner in the next group.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
 from pcc.artifacts import write_mask
 from pcc.data.manifest import Dataset, Manifest, Record
 from pcc.data.textures import (
+    Field,
     Outline,
     Surface,
     checks,
     dots,
     ellipse,
     petals,
-    plain,
     polygon,
     smooth_noise,
     stripes,
@@ -32,11 +33,26 @@ from pcc.errors import InputError
 from pcc.files import atomic_path
 from pcc.progress import track
 
-OUTLINES: dict[str, Outline] = {"pebble": ellipse, "kite": polygon, "flower": petals}
-SURFACES: dict[str, Surface] = {"striped": stripes, "dotted": dots, "checked": checks}
-CLASSES = tuple(f"{surface}_{outline}" for outline in OUTLINES for surface in SURFACES)
-TAXONOMY = {outline: tuple(f"{surface}_{outline}" for surface in SURFACES) for outline in OUTLINES}
 
+class Group(NamedTuple):
+    """What the classes of one group share; ``grain`` scales their surfaces' period."""
+
+    name: str
+    outline: Outline
+    grain: float
+
+
+GROUPS = (Group("pebble", ellipse, 1.35), Group("kite", polygon, 1.0), Group("flower", petals, 0.65))
+SURFACES: dict[str, Surface] = {"striped": stripes, "dotted": dots, "checked": checks}
+TAXONOMY = {group.name: tuple(f"{surface}_{group.name}" for surface in SURFACES) for group in GROUPS}
+CLASSES = tuple(name for names in TAXONOMY.values() for name in names)
+KINDS = [(group, surface) for group in GROUPS for surface in SURFACES.values()]  # in the order of CLASSES
+
+PERIOD = (0.094, 0.115)  # of a surface of grain 1, as a share of the image's size
+CONTRAST = 0.35  # least difference in brightness between a surface's two colours
+SHADING = 0.4  # range of the soft light and shade on a surface
+GROUND = 0.8  # range of the background's colours
+BRIGHTNESS = np.array([0.299, 0.587, 0.114])
 MOST_HIDDEN = 0.4  # an object may lose this share of its pixels to later ones
 ATTEMPTS = 20  # placements tried before an object is left out
 
@@ -50,9 +66,9 @@ class Scene:
     Attributes:
         image_size: height and width in pixels.
         objects: fewest and most objects.
-        radius: smallest and largest object radius as a share of the image's size.
-        partners: probability that a further object is of the first one's partner class rather than any class.
-        clutter: number of distractors, which belong to no class.
+        radius: smallest and largest radius of an object as a share of the image's size.
+        partners: probability that a further object is of the first one's partner class rather than of any class.
+        clutter: number of bars and rings, which are of no class.
         noise: standard deviation of the pixel noise, in 0..1 intensity.
     """
 
@@ -68,13 +84,13 @@ def read(
     output: Path,
     *,
     train: int = 800,
-    val: int = 160,
+    val: int = 200,
     image_size: int = 96,
-    objects: tuple[int, int] = (1, 3),
-    radius: tuple[float, float] = (0.15, 0.26),
-    partners: float = 0.4,
-    clutter: int = 5,
-    noise: float = 0.03,
+    objects: Sequence[int] = (1, 3),
+    radius: Sequence[int | float] = (0.18, 0.28),
+    partners: int | float = 0.6,
+    clutter: int = 4,
+    noise: int | float = 0.04,
     seed: int = 0,
 ) -> Manifest:
     """Draw the data set and write ``images/`` and ``masks/`` under ``output``.
@@ -87,18 +103,18 @@ def read(
         objects: fewest and most objects in an image.
         radius: smallest and largest object radius as a share of ``image_size``.
         partners: how strongly classes keep company; 0 makes them independent.
-        clutter: distractors in each image.
+        clutter: bars and rings in each image.
         noise: standard deviation of the pixel noise, in 0..1 intensity.
         seed: image i is drawn from (seed, i) alone, whatever else is drawn.
 
     Raises:
         InputError: settings that describe no image.
     """
-    _check(train, val, image_size, objects, radius)
-    scene = Scene(image_size, (objects[0], objects[1]), (radius[0], radius[1]), partners, clutter, noise)
-    splits = ["train"] * train + ["val"] * val
+    _check(train, val, image_size, objects, radius, partners, clutter, noise)
+    least, most = map(float, radius)
+    scene = Scene(image_size, (objects[0], objects[1]), (least, most), float(partners), clutter, float(noise))
     records = []
-    for index, split in enumerate(track(splits, "drawing images")):
+    for index, split in enumerate(track(["train"] * train + ["val"] * val, "draw images")):
         image, mask = draw(scene, np.random.default_rng([seed, index]))
         records.append(_write(output, f"{split}_{index:05d}", split, image, mask))
     return Manifest(dataset=Dataset("shapes", CLASSES, TAXONOMY, CLASSES), records=tuple(records))
@@ -109,27 +125,22 @@ def draw(
 ) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"]]:
     """One image and its mask of class ids; the same generator state gives the same picture."""
     size = scene.image_size
-    picture = 0.5 * smooth_noise(rng, size, 2) + 0.5 * smooth_noise(rng, size, 8)
+    ground = 0.5 * smooth_noise(rng, size, 2) + 0.5 * smooth_noise(rng, size, 8)
+    picture = 0.5 + GROUND * (ground - 0.5)
     for _ in range(scene.clutter):
-        _distract(picture, scene, rng)
+        _add_clutter(picture, scene, rng)
     mask = np.zeros((size, size), np.uint8)
-    owner = np.zeros((size, size), np.int64)  # which object each pixel shows; 0 none
-    areas: list[int] = [0]
+    owner = np.zeros((size, size), np.int64)  # number of the object that a pixel shows; 0: none
+    areas = [0]
     for index in _companions(scene, rng):
-        outline, surface = (
-            list(OUTLINES.values())[index // len(SURFACES)],
-            list(SURFACES.values())[index % len(SURFACES)],
-        )
-        for _ in range(ATTEMPTS):
-            radius = size * rng.uniform(*scene.radius)
-            inside, x, y = _place(outline, radius, size, rng)
-            kept = np.bincount(owner[~inside], minlength=len(areas)) >= (1 - MOST_HIDDEN) * np.array(areas)
-            if kept[1:].all():
-                picture[inside] = _paint(surface, x, y, radius, rng)[inside]
-                mask[inside] = index + 1
-                owner[inside] = len(areas)
-                areas.append(int(inside.sum()))
-                break
+        group, surface = KINDS[index]
+        placed = _find_place(group.outline, owner, areas, scene, rng)
+        if placed is not None:
+            inside, x, y = placed
+            picture[inside] = _paint(surface, group.grain, x, y, rng)[inside]
+            mask[inside] = index + 1
+            owner[inside] = len(areas)
+            areas.append(int(inside.sum()))
     noisy = picture + rng.normal(0, scene.noise, picture.shape)
     return np.round(255 * noisy.clip(0, 1)).astype(np.uint8), mask
 
@@ -143,41 +154,50 @@ def _companions(scene: Scene, rng: np.random.Generator) -> Iterator[int]:
         yield (first + len(SURFACES) + 1) % len(CLASSES) if together else int(rng.integers(len(CLASSES)))
 
 
-def _distract(picture: Picture, scene: Scene, rng: np.random.Generator) -> None:
-    """Paint one thing of no class: a plain object, or a patterned bar."""
-    radius = scene.image_size * rng.uniform(*scene.radius)
-    if rng.random() < 0.5:
-        outline, surface = list(OUTLINES.values())[rng.integers(len(OUTLINES))], plain
-        inside, x, y = _place(outline, 0.8 * radius, scene.image_size, rng)
-    else:
-        surface = list(SURFACES.values())[rng.integers(len(SURFACES))]
-        _, x, y = _place(ellipse, radius, scene.image_size, rng)
-        inside = (np.abs(x) < radius) & (np.abs(y) < 0.22 * radius)
-    picture[inside] = _paint(surface, x, y, radius, rng)[inside]
+def _add_clutter(picture: Picture, scene: Scene, rng: np.random.Generator) -> None:
+    """Paint a bar or a ring in any surface of any grain."""
+    radius = float(scene.image_size * rng.uniform(*scene.radius))
+    group, surface = KINDS[rng.integers(len(KINDS))]
+    x, y = _turned_frame(radius, scene.image_size, rng)
+    distance = np.hypot(x, y)
+    bar = (np.abs(x) < radius) & (np.abs(y) < 0.18 * radius)
+    ring = (distance < 0.7 * radius) & (distance > 0.4 * radius)
+    inside = bar if rng.random() < 0.5 else ring
+    picture[inside] = _paint(surface, group.grain, x, y, rng)[inside]
 
 
-def _place(outline: Outline, radius: float, size: int, rng: np.random.Generator):
-    """Put an outline somewhere, turned: which pixels lie inside, and each pixel's own-frame x and y in pixels."""
+def _find_place(
+    outline: Outline, owner: np.ndarray, areas: list[int], scene: Scene, rng: np.random.Generator
+) -> tuple[Bool[np.ndarray, "H W"], Field, Field] | None:
+    """The pixels an object would take, and its own frame; None where every attempt hides too much of another."""
+    for _ in range(ATTEMPTS):
+        radius = float(scene.image_size * rng.uniform(*scene.radius))
+        x, y = _turned_frame(radius, scene.image_size, rng)
+        inside = np.hypot(x, y) <= radius * outline(np.arctan2(y, x), int(rng.integers(6)))
+        still_seen = np.bincount(owner[~inside], minlength=len(areas))
+        if (still_seen[1:] >= (1 - MOST_HIDDEN) * np.array(areas)[1:]).all():
+            return inside, x, y
+    return None
+
+
+def _turned_frame(radius: float, size: int, rng: np.random.Generator) -> tuple[Field, Field]:
+    """Every pixel's x and y, in pixels, from a random centre, turned at random; the border may cut 0.4 of a radius."""
     centre = rng.uniform(0.6 * radius, size - 0.6 * radius, 2)
-    turn, variant = rng.uniform(0, 2 * np.pi), int(rng.integers(6))
+    turn = rng.uniform(0, 2 * np.pi)
     rows, columns = np.mgrid[:size, :size] + 0.5
     dy, dx = rows - centre[0], columns - centre[1]
-    x, y = np.cos(turn) * dx + np.sin(turn) * dy, np.cos(turn) * dy - np.sin(turn) * dx
-    return np.hypot(x, y) <= radius * outline(np.arctan2(y, x), variant), x, y
+    return np.cos(turn) * dx + np.sin(turn) * dy, np.cos(turn) * dy - np.sin(turn) * dx
 
 
-def _paint(
-    surface: Surface, x: np.ndarray, y: np.ndarray, radius: float, rng: np.random.Generator
-) -> Picture:
-    """A surface in two random colours that differ enough to be told apart, with the pattern's scale and phase drawn."""
-    first = rng.random(3)
-    second = rng.random(3)
-    while np.abs(first - second).mean() < 0.3:
-        second = rng.random(3)
-    period = rng.uniform(6, 9)
+def _paint(surface: Surface, grain: float, x: Field, y: Field, rng: np.random.Generator) -> Picture:
+    """A surface in two random colours that can be told apart, its period and phase drawn, softly shaded."""
+    first, second = rng.random((2, 3))
+    while abs((first - second) @ BRIGHTNESS) < CONTRAST:
+        first, second = rng.random((2, 3))
+    period = len(x) * grain * rng.uniform(*PERIOD)
     phase = rng.random(2)
     share = surface(x / period + phase[0], y / period + phase[1])[..., None]
-    return share * first + (1 - share) * second
+    return share * first + (1 - share) * second + SHADING * (smooth_noise(rng, len(x), 6) - 0.5)
 
 
 def _write(output: Path, image_id: str, split: str, image: np.ndarray, mask: np.ndarray) -> Record:
@@ -186,21 +206,35 @@ def _write(output: Path, image_id: str, split: str, image: np.ndarray, mask: np.
         Image.fromarray(image).save(temporary)
     write_mask(mask_path, mask)
     labels = tuple(CLASSES[class_id - 1] for class_id in np.unique(mask) if class_id)
-    return Record(image_id, image_path, labels, mask_path, split, "000", True)
+    return Record(image_id, image_path, labels, mask_path, split)
 
 
 def _check(
-    train: int, val: int, image_size: int, objects: tuple[int, int], radius: tuple[float, float]
+    train: int,
+    val: int,
+    image_size: int,
+    objects: Sequence[int],
+    radius: Sequence[int | float],
+    partners: int | float,
+    clutter: int,
+    noise: int | float,
 ) -> None:
     """Refuse settings that describe no image, all faults at once."""
-    faults = {
-        f"train is {train} and val is {val}; give at least 1 of each": train < 1 or val < 1,
-        f"image_size is {image_size} pixels; give at least 32": image_size < 32,
-        f"objects is {list(objects)}; give [fewest, most] with 1 <= fewest <= most": len(objects) != 2
-        or not 1 <= objects[0] <= objects[1],
-        f"radius is {list(radius)}; give [smallest, largest] with 0 < smallest <= largest <= 0.5": len(radius)
-        != 2
-        or not 0 < radius[0] <= radius[1] <= 0.5,
+    right = {
+        f"train is {train} and val is {val}; give at least 1 of each": min(train, val) >= 1,
+        f"image_size is {image_size} pixels; give at least 32": image_size >= 32,
+        f"objects is {list(objects)}; give [fewest, most], at least 1": _is_range(objects)
+        and objects[0] >= 1,
+        f"radius is {list(radius)}; give [smallest, largest] above 0 and up to 0.5": _is_range(radius)
+        and radius[0] > 0
+        and radius[1] <= 0.5,
+        f"partners is {partners}; give a probability, 0 to 1": 0 <= partners <= 1,
+        f"clutter is {clutter}; give 0 or more": clutter >= 0,
+        f"noise is {noise}; give 0 or more": noise >= 0,
     }
-    if problems := [f"dataset.settings: {fault}" for fault, found in faults.items() if found]:
+    if problems := [f"dataset.settings: {fault}" for fault, holds in right.items() if not holds]:
         raise InputError(problems)
+
+
+def _is_range(bounds: Sequence[int | float]) -> bool:
+    return len(bounds) == 2 and bounds[0] <= bounds[1]
