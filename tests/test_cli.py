@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pcc.cli import app
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ("{", "pcc prepare: --settings is not JSON"),
+        ("[1]", "pcc prepare: --settings must be a JSON object, not list"),
+        (
+            '{"name": "x", "format": "folder", "settings": {}, "shards": {}, "shard": 1}',
+            "unknown setting 'shard'; allowed:",
+        ),
+        ('{"name": "x", "format": "fodler", "settings": {}, "shards": {}}', "no type 'fodler'; allowed:"),
+    ],
+)
+def test_a_user_s_mistake_is_its_line_and_exit_code_2(tmp_path: Path, settings: str, line: str) -> None:
+    result = CliRunner().invoke(app, ["prepare", "--output", str(tmp_path / "data"), "--settings", settings])
+    assert result.exit_code == 2
+    assert line in result.output
+    assert len(result.output.strip().splitlines()) == 1
+    assert not (tmp_path / "data").exists()
+
+
+def test_every_stage_of_the_workflow_has_its_command() -> None:
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands}
+    stages = {
+        "prepare",
+        "clusters",
+        "train",
+        "localize",
+        "pseudo_masks",
+        "train_segmenter",
+        "segment",
+        "evaluate",
+        "report",
+    }
+    assert stages | {"labels", "inspect", "doctor"} == commands
