@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from configuration import check_config
+from configuration import check_config, typed
 from snakemake.exceptions import WorkflowError
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +36,19 @@ def test_defaults_are_filled_in() -> None:
     assert config["dataset"]["shards"] == {"train": 1, "val": 1}
     assert config["methods"]["pcc"] == {"clusters": "mine", "model": {}, "training": {}}
     assert config["experiments"] == [{"method": "pcc", "localization": "cam", "supervision": "labels"}]
+
+
+def test_lists_and_blocks_of_the_command_line_are_read_as_yaml() -> None:
+    from snakemake.cli import parse_config
+
+    given = parse_config(
+        ["seeds=[0, 1]", "methods={pcc: {clusters: none, model: {top_k: 0.1}}}", "results=out"]
+    )
+    assert typed(given) == {
+        "seeds": [0, 1],
+        "methods": {"pcc": {"clusters": "none", "model": {"top_k": 0.1}}},
+        "results": "out",
+    }
 
 
 @pytest.mark.parametrize(

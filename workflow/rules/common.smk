@@ -5,10 +5,12 @@ import os
 import re
 from pathlib import Path
 
-from configuration import BLOCKS, check_config
+from configuration import BLOCKS, check_config, typed
 from experiments import STEPS, branches, files_in, last_step, scoring_settings
 from fingerprints import Code
+from snakemake.utils import update_config
 
+update_config(config, typed(workflow.config_settings.config or {}))
 check_config(config, Path(workflow.basedir))
 code_of = Code(Path(workflow.basedir)).fingerprint
 

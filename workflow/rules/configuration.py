@@ -62,6 +62,15 @@ def check_config(config: dict[str, Any], root: Path) -> None:
         raise WorkflowError("\n".join(f"configuration: {problem}" for problem in problems))
 
 
+def typed(value: Any) -> Any:
+    """What YAML makes of a value of `--config`: Snakemake hands over every item of a list or block as text."""
+    if isinstance(value, dict):
+        return {key: typed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [typed(item) for item in value]
+    return yaml.safe_load(value) if isinstance(value, str) else value
+
+
 def explain(error: ValidationError) -> list[str]:
     """One line per fault of a schema error: where, what, and what is allowed."""
     where = ".".join(map(str, error.absolute_path)) or "top level"
