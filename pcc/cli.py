@@ -199,7 +199,7 @@ def evaluate(
         str, typer.Option(help="clusters.json that confusion is told apart by, or none.")
     ] = "none",
     experiment: Annotated[str, typer.Option(help="The choices that led here, as JSON.")] = "{}",
-    figure: Annotated[Path | None, typer.Option(help="Contact sheet (PNG) to write.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Contact sheet to write, .jpg or .png.")] = None,
     settings: Settings = "{}",
     threads: Threads = 1,
     code: Code = "",
@@ -259,7 +259,7 @@ def inspect(
     image_id: Annotated[
         str | None, typer.Argument(help="One image; a sheet of several where left out.")
     ] = None,
-    output: Annotated[Path, typer.Option(help="PNG to write.")] = Path("inspect.png"),
+    output: Annotated[Path, typer.Option(help="Picture to write, .png or .jpg.")] = Path("inspect.png"),
     manifest: Annotated[
         Path | None, typer.Option(help="manifest.csv, where it is not in the same results.")
     ] = None,

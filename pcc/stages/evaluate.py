@@ -58,7 +58,7 @@ def evaluate(
         split: ``train`` or ``val``.
         experiment: dataset, method, seed, localization, refinement, segmenter, supervision; None where not taken.
         clusters: the partition that confusion is told apart by; none when not given.
-        figure: the contact sheet (PNG) to write.
+        figure: the contact sheet to write, JPEG or PNG.
         localization: settings of that step, kept beside the numbers.
         refinement: likewise.
         segmenter: likewise, of its prediction.

@@ -57,7 +57,7 @@ def inspect(
     Args:
         artifact: clusters.json, metrics.json, losses.csv, a shard of maps, a mask, a folder of masks, or a folder of
             such.
-        output: the PNG to write.
+        output: the picture to write, PNG or JPEG.
         image_id: one image of maps or masks, drawn large; without it, a contact sheet of the first ones.
         manifest: the data set's manifest.csv; without it, looked for above the artifact, at ``data/manifest.csv``.
         images: how many images a contact sheet shows.

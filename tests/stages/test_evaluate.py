@@ -89,7 +89,7 @@ def test_an_image_without_tags_is_all_background(results: Any) -> None:
     shard = results.shards("maps", ".safetensors")[0]
     maps = dict(read_maps(shard))
     write_maps(shard, {**maps, "im0": Maps((0,), torch.ones(1, 6, 7), maps["im0"].size)})
-    stored = run(results, "maps", figure=results.root / "sheet.png")
+    stored = run(results, "maps", figure=results.root / "sheet.jpg")
     assert all(np.sum(stored["confusion_matrix"], axis=0) >= 0)
     assert stored["num_images"] == 7
 
@@ -120,10 +120,10 @@ def test_cluster_confusion_and_settings_are_kept(results: Any) -> None:
 
 def test_own_photos_without_masks_give_a_note_and_no_score(make_results: Callable[..., Any]) -> None:
     results = make_results(scored=False)
-    stored = run(results, "maps", figure=results.root / "sheet.png")
+    stored = run(results, "maps", figure=results.root / "sheet.jpg")
     assert (stored["mean_iou"], stored["num_images"], stored["oracle_threshold"]) == (None, 0, None)
     assert "no image" in stored["note"]
-    assert (results.root / "sheet.png").stat().st_size > 5000
+    assert (results.root / "sheet.jpg").stat().st_size > 5000
 
 
 def test_missing_predictions_are_listed(results: Any) -> None:

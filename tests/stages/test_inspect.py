@@ -56,7 +56,7 @@ def test_metrics_and_losses(results: Any, tmp_path: Path) -> None:
         split="train",
         experiment={"dataset": "tiny", "method": "cam", "seed": 0},
     )
-    (results.root / "sheet.png").write_bytes(b"the contact sheet lies beside the metrics")
+    (results.root / "sheet.jpg").write_bytes(b"the contact sheet lies beside the metrics")
     assert picture(results.root, tmp_path / "metrics.png").std() > 10
     rows = [
         f"{'warm' if i < 9 else 'main'},0,{i},0.1,{2 / (i + 1)},{1 / (i + 1)},{'' if i < 9 else 1}"

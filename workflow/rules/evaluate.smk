@@ -9,7 +9,7 @@ rule evaluate:
     output:
         metrics=ensure("<results>/{branch}/metrics.json", non_empty=True),
         sheet=report(
-            "<results>/{branch}/sheet.png",
+            "<results>/{branch}/sheet.jpg",
             caption="../report/sheet.rst",
             category="Contact sheets",
             labels={"experiment": "{branch}"},
