@@ -31,7 +31,8 @@ def load_class(package: str, name: str, base: type[T], where: str) -> type[T]:
         InputError: no module of that name defines one; ``where`` says which setting asked for it.
     """
     for part in _attributes(package, name).values():
-        if inspect.isclass(part) and issubclass(part, base) and part.__module__ == f"{package}.{name}":
+        is_own = inspect.isclass(part) and part.__module__ == f"{package}.{name}"
+        if is_own and issubclass(part, base) and part is not base:
             return part
     allowed = _modules_with(package, rf"^class \w+\({base.__name__}\)")
     raise InputError(f"{where}: no type '{name}'; allowed: {', '.join(allowed)}")

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+import torch
 from pydensecrf.densecrf import DenseCRF2D
 from pydensecrf.utils import unary_from_softmax
 
 from pcc.errors import InputError
-from pcc.refine.crf import dense_crf
+from pcc.refine.crf import dense_crf, refine
 
 GAUSSIAN = {"sxy": 1, "weight": 3}
 BILATERAL = {"sxy": 20, "srgb": 13, "weight": 4}
@@ -126,3 +127,33 @@ def test_a_single_class_needs_no_crf(case):
 def test_settings_are_checked_by_name(case, gaussian, bilateral, message):
     with pytest.raises(InputError, match=message):
         dense_crf(*case, 1, gaussian, bilateral)
+
+
+def test_refine_takes_maps_as_shares_of_their_sum(case):
+    """Twice the size of the maps, any scale: only the shares at a pixel count."""
+    image, probabilities = case
+    maps = torch.from_numpy(probabilities)
+    expected = dense_crf(image, probabilities, 4, GAUSSIAN, BILATERAL).argmax(axis=0)
+    for factor in (1, 5):
+        refined = refine(image, factor * maps, GAUSSIAN, BILATERAL, iterations=4)
+        assert refined.dtype == np.uint8
+        np.testing.assert_array_equal(refined, expected)
+
+
+def test_refine_can_trust_labels_by_a_fixed_amount(case):
+    image, probabilities = case
+    winners = probabilities.argmax(axis=0)
+    trusted = np.where(winners == np.arange(3)[:, None, None], 0.6, 0.2).astype(np.float32)
+    expected = dense_crf(image, trusted, 4, GAUSSIAN, BILATERAL).argmax(axis=0)
+    maps = torch.from_numpy(probabilities)
+    refined = refine(image, maps, GAUSSIAN, BILATERAL, iterations=4, unary="labels", confidence=0.6)
+    np.testing.assert_array_equal(refined, expected)
+    assert (refine(image, maps[:1], GAUSSIAN, BILATERAL, unary="labels") == 0).all()
+
+
+def test_refine_brings_maps_to_the_images_size(case):
+    image, _ = case
+    left, right = torch.zeros(2, 3, 4)
+    left[:, :2], right[:, 2:] = 1, 1
+    refined = refine(image, torch.stack([left, right]), GAUSSIAN, BILATERAL)
+    np.testing.assert_array_equal(refined, np.broadcast_to(np.arange(16) >= 8, (12, 16)))

@@ -33,6 +33,12 @@ REFINE = {
     "gaussian": {"sxy": 3, "weight": 3},
     "bilateral": {"sxy": 30, "srgb": 5, "weight": 5},
 }
+SEGMENTER = {
+    "type": "light_head",
+    "model": {"backbone": MODEL["backbone"] | {"levels": [4]}, "unfrozen_blocks": "all", "width": 8},
+    "training": {**TRAIN["training"], "phases": [{"name": "train", "epochs": 2, "lr": 0.001}]},
+}
+PREDICT = {"crf": {key: REFINE[key] for key in ("iterations", "gaussian", "bilateral")}}
 
 
 def command(stage: str, settings: dict[str, Any], *words: object) -> list[str]:
@@ -51,7 +57,7 @@ def kill_when(process: subprocess.Popen[bytes], is_midway: Callable[[], bool]) -
 
 @pytest.mark.slow
 def test_killed_stages_end_like_unbroken_ones(tiny_manifest: Callable[..., Path], tmp_path: Path) -> None:
-    manifest = tiny_manifest(train=48, side=96)
+    manifest = tiny_manifest(train=48, val=48, side=96)
     clusters = manifest.parent / "clusters.json"
     write_clusters(
         clusters, [{"name": "animal", "members": ["cat", "dog"]}, {"name": "vehicle", "members": ["boat"]}]
@@ -78,6 +84,21 @@ def test_killed_stages_end_like_unbroken_ones(tiny_manifest: Callable[..., Path]
                 "--output", output, "--threads", 2,
             ),
             lambda output: len(list(output.parent.glob(".masks.partial/*.png"))) > 2,
+        ),
+        (
+            Path("segmenter"),
+            lambda output: command(
+                "train_segmenter", SEGMENTER, "--manifest", manifest, "--masks", whole / "masks", "--output", output
+            ),
+            lambda output: (output.parent / ".segmenter.partial/checkpoint.safetensors").exists(),
+        ),
+        (
+            Path("predictions"),
+            lambda output: command(
+                "segment", PREDICT, "--manifest", manifest, "--segmenter", whole / "segmenter",
+                "--shard", "000", "--output", output, "--threads", 2,
+            ),
+            lambda output: len(list(output.parent.glob(".predictions.partial/*.png"))) > 2,
         ),
     ]  # fmt: skip
     for name, make_command, is_midway in stages:
