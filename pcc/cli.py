@@ -91,10 +91,28 @@ def prepare(output: Output, settings: Settings = "{}", threads: Threads = 1, cod
 
 @app.command()
 def clusters(
-    manifest: ManifestFile, output: Output, settings: Settings = "{}", threads: Threads = 1, code: Code = ""
+    manifest: ManifestFile,
+    output: Output,
+    replay: Annotated[
+        Path | None, typer.Option(help="transcript.jsonl of an earlier run, repeated without a server.")
+    ] = None,
+    print_prompt: Annotated[bool, typer.Option(help="Show what would be asked first, and stop.")] = False,
+    settings: Settings = "{}",
+    threads: Threads = 1,
+    code: Code = "",
 ) -> None:
     """Group the category names into clusters."""
-    run("clusters", settings, threads, code, manifest=manifest, output=output)
+    chosen = {"replay": replay} if replay else {}
+    run(
+        "clusters",
+        settings,
+        threads,
+        code,
+        manifest=manifest,
+        output=output,
+        print_prompt=print_prompt,
+        **chosen,
+    )
 
 
 @app.command()
@@ -228,6 +246,7 @@ def report(
     metrics: Annotated[list[Path], typer.Option(help="A metrics.json; once per step of each experiment.")],
     output: Output,
     losses: Annotated[list[Path] | None, typer.Option(help="A losses.csv; once per training.")] = None,
+    clusters: Annotated[list[Path] | None, typer.Option(help="A clusters.json; once per partition.")] = None,
     benchmarks: Annotated[
         list[Path] | None, typer.Option(help="A Snakemake benchmark file; once per job.")
     ] = None,
@@ -243,6 +262,7 @@ def report(
         metrics=metrics,
         output=output,
         losses=losses or [],
+        clusters=clusters or [],
         benchmarks=benchmarks or [],
     )
 

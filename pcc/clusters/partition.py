@@ -10,12 +10,14 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int64
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from pcc.errors import InputError
 
 Partition = Sequence[Sequence[str]] | Sequence[Mapping[str, Any]] | Mapping[str, Sequence[str]]
+CUT = 0.5  # names that are together in half of the partitions, on average, stay together (pcc.md §1)
 TIE = 1e-9  # pairs exactly at the threshold are together in spite of rounding
 
 
@@ -58,9 +60,7 @@ def validate(clusters: Partition, names: Sequence[str]) -> None:
         if count > 1
     ]
     problems += [
-        f"clusters: '{name}' is unknown; it is none of the class names"
-        for name in counts
-        if name not in names
+        f"clusters: '{name}' is unknown; {_meant(name, names)}" for name in counts if name not in names
     ]
     if problems:
         raise InputError(problems)
@@ -89,32 +89,67 @@ def consensus(partitions: Sequence[Partition]) -> Consensus:
     names = sorted({name for group in members(partitions[0]) for name in group})
     for partition in partitions:
         validate(partition, names)
-    assigned = np.stack([_assignment(partition, names) for partition in partitions])
-    together = (assigned[:, :, None] == assigned[:, None, :]).mean(axis=0)
     found = np.ones(1, int)
     if len(names) > 1:
-        found = fcluster(linkage(squareform(1 - together, checks=False), "average"), 0.5 + TIE, "distance")
+        found = fcluster(tree(co_association(partitions, names)), CUT + TIE, "distance")
     groups: dict[int, list[str]] = {}
     for name, number in zip(names, found.tolist(), strict=True):
         groups.setdefault(number, []).append(name)
-    indices = [adjusted_rand_index(a, b) for a, b in combinations(assigned, 2)]
+    indices = [adjusted_rand_index(a, b) for a, b in combinations(partitions, 2)]
     return Consensus([tuple(group) for group in groups.values()], float(np.mean(indices)) if indices else 1.0)
 
 
-def adjusted_rand_index(a: np.ndarray, b: np.ndarray) -> float:
-    """Agreement of two assignments [n]: 1 when equal, 0 on average by chance (Hubert and Arabie 1985)."""
-    table = np.zeros((a.max() + 1, b.max() + 1), dtype=np.int64)
-    np.add.at(table, (a, b), 1)
+def co_association(partitions: Sequence[Partition], names: Sequence[str]) -> Float[np.ndarray, "n n"]:
+    """How often two names share a cluster, as a share of the partitions."""
+    together = np.zeros((len(names), len(names)))
+    for partition in partitions:
+        assigned = _assignment(partition, names)
+        together += assigned[:, None] == assigned[None, :]
+    return together / len(partitions)
+
+
+def tree(together: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "m 4"]:
+    """Average linkage of a co-association, m = n - 1 joins as SciPy writes them; heights are 1 - co-association."""
+    return linkage(squareform(1 - together, checks=False), "average")
+
+
+def adjusted_rand_index(a: Partition, b: Partition) -> float:
+    """Agreement of two partitions of the same names: 1 when equal, 0 on average by chance (Hubert and Arabie 1985)."""
+    table = _contingency(a, b)
     both, in_a, in_b = (_pairs(counts) for counts in (table, table.sum(1), table.sum(0)))
-    expected = in_a * in_b / max(_pairs(np.array(len(a))), 1)
+    expected = in_a * in_b / max(_pairs(np.array(table.sum())), 1)
     most = (in_a + in_b) / 2
     return 1.0 if most == expected else float((both - expected) / (most - expected))
+
+
+def variation_of_information(a: Partition, b: Partition) -> float:
+    """What each partition leaves untold of the other, in bits: 0 when equal, at most log2(names) (Meila 2007)."""
+    joint = _contingency(a, b) / sum(map(len, members(a)))
+    in_a, in_b = np.broadcast_arrays(joint.sum(axis=1, keepdims=True), joint.sum(axis=0, keepdims=True))
+    cells = joint > 0
+    shares = joint[cells]
+    return float(max(0.0, -(shares * (np.log2(shares / in_a[cells]) + np.log2(shares / in_b[cells]))).sum()))
+
+
+def _contingency(a: Partition, b: Partition) -> Int64[np.ndarray, "r c"]:
+    names = [name for group in members(a) for name in group]
+    rows, columns = _assignment(a, names), _assignment(b, names)
+    table = np.zeros((rows.max() + 1, columns.max() + 1), dtype=np.int64)
+    np.add.at(table, (rows, columns), 1)
+    return table
 
 
 def _pairs(counts: np.ndarray) -> int:
     return int((counts * (counts - 1) // 2).sum())
 
 
-def _assignment(partition: Partition, names: Sequence[str]) -> np.ndarray:
+def _assignment(partition: Partition, names: Sequence[str]) -> Int64[np.ndarray, "n"]:
     number = {name: index for index, group in enumerate(members(partition)) for name in group}
     return np.array([number[name] for name in names])
+
+
+def _meant(name: str, names: Sequence[str]) -> str:
+    """Names differ in case and spaces more often than they are invented."""
+    plain = name.strip().casefold()
+    meant = next((n for n in names if n.strip().casefold() == plain), None)
+    return "it is none of the class names" if meant is None else f"write it as '{meant}'"

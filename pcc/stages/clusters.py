@@ -1,5 +1,6 @@
 """Stage `clusters`: the class names → clusters.json, an exact partition of them by one provider."""
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ def clusters(
     output: Path,
     *,
     provider: str,
+    replay: Path | None = None,
+    print_prompt: bool = False,
     threads: int = 1,  # noqa: ARG001 - every stage has it
     code: str = "",
     **settings: Any,
@@ -27,6 +30,8 @@ def clusters(
         manifest: the data set's manifest.csv.
         output: the clusters.json to write, provenance.json beside it.
         provider: a module of `pcc.clusters.providers`.
+        replay: the transcript of an earlier run, to be repeated without asking anyone.
+        print_prompt: write nothing, ask nobody; show on standard output what would be asked first.
         threads: unused.
         code: fingerprint of the stage's code, for the provenance.
         settings: the provider's settings.
@@ -36,7 +41,11 @@ def clusters(
     """
     started = time.monotonic()
     dataset = Manifest.read(manifest).dataset
-    task = Task(dataset.classes, dataset.taxonomy, output.parent)
+    task = Task(dataset.classes, dataset.taxonomy, output.parent, code, replay)
+    if print_prompt:
+        preview = load_attribute("pcc.clusters.providers", provider, "preview", "print-prompt")
+        sys.stdout.write(call_with(preview, settings, f"clusters ({provider})", task=task) + "\n")
+        return
     propose = load_attribute("pcc.clusters.providers", provider, "propose", "clusters.provider")
     proposal = call_with(propose, settings, f"clusters ({provider})", task=task)
     if proposal.clusters:  # no clusters at all is the provider's right to say
@@ -45,7 +54,7 @@ def clusters(
     write_clusters(output, found, provider=provider, settings=settings, **proposal.details)
     write_provenance(
         output.with_name("provenance.json"),
-        inputs=[manifest.with_name("dataset.json")],
+        inputs=[manifest.with_name("dataset.json"), *([replay] if replay else [])],
         started=started,
         code=code,
         settings={"provider": provider, **settings},

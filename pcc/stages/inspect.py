@@ -20,6 +20,7 @@ from pcc.figures.pictures import Row, class_legend, contact_sheet, heat, heat_ma
 from pcc.files import read_json
 from pcc.maps import resize
 from pcc.progress import log
+from pcc.stages.partitions import clusters_picture
 from pcc.stages.sheets import strongest, title_of
 
 KNOWN = "clusters.json, metrics.json, losses.csv, maps (.safetensors), masks (.png or a folder of them)"
@@ -111,11 +112,7 @@ def _drawing(path: Path) -> Callable[[Shown], Figure]:
 
 
 def _draw_clusters(shown: Shown) -> Figure:
-    stored = read_json(shown.path)
-    if not stored["clusters"]:
-        return charts.nothing("no clusters: every class stands for itself")
-    name = f"{shown.path.parent.name}, by {stored.get('provider', 'hand')}"
-    return charts.partition({c["name"]: c["members"] for c in stored["clusters"]}, f"Clusters: {name}")
+    return clusters_picture(shown.path)
 
 
 def _draw_metrics(shown: Shown) -> Figure:

@@ -15,6 +15,7 @@ from pcc.figures import charts
 from pcc.figures.canvas import save
 from pcc.files import read_json, write_text
 from pcc.progress import duration, log
+from pcc.stages.partitions import clusters_picture, comparison_table
 from pcc.stages.tables import (
     CHOICES,
     chain,
@@ -36,11 +37,12 @@ def report(
     output: Path,
     *,
     losses: Sequence[Path] = (),
+    clusters: Sequence[Path] = (),
     benchmarks: Sequence[Path] = (),
     threads: int = 1,  # noqa: ARG001 - every stage has it
     code: str = "",  # noqa: ARG001 - every stage has it
 ) -> None:
-    """Write summary.csv, runs.csv, per_class.{csv,png}, weak_full.png, curves.png and report.md into ``output``.
+    """Write tables (summary, runs, per_class, partitions), figures and report.md into ``output``.
 
     Numbers are shares in CSV and per cent in Markdown and figures; deviations are over seeds (n - 1). What was
     chosen with true masks has its own columns, whose names begin with ``oracle``.
@@ -49,6 +51,7 @@ def report(
         metrics: the metrics.json of every run.
         output: folder.
         losses: losses.csv of trainings, drawn as curves, one panel for each folder but for its seed.
+        clusters: clusters.json files, drawn as clusters_{name}.png and compared in partitions.csv.
         benchmarks: Snakemake's benchmark files, summed up by stage.
         threads: unused.
         code: unused.
@@ -70,9 +73,14 @@ def report(
     save(_per_class(summary, classes), output / "per_class.png")
     save(_weak_full(summary), output / "weak_full.png")
     save(_curves(losses), output / "curves.png")
+    for path in clusters:
+        save(clusters_picture(path), output / f"clusters_{path.parent.name}.png")
+    partitions = comparison_table(clusters)
+    write_text(output / "partitions.csv", partitions.to_csv(index=False))
     if len(times):
         write_text(output / "times.csv", times.to_csv(index=False))
-    write_text(output / "report.md", _text(summary, times, found[0]))
+    text = _text(summary, times, found[0], [path.parent.name for path in clusters], partitions)
+    write_text(output / "report.md", text)
     log.info("scores in %%\n%s", _scores(summary))
 
 
@@ -154,7 +162,13 @@ def _times(benchmarks: Sequence[Path]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _text(summary: pd.DataFrame, times: pd.DataFrame, first: Mapping[str, Any]) -> str:
+def _text(
+    summary: pd.DataFrame,
+    times: pd.DataFrame,
+    first: Mapping[str, Any],
+    clusters: Sequence[str],
+    partitions: pd.DataFrame,
+) -> str:
     dataset = ", ".join(dict.fromkeys(summary["dataset"].astype(str)))
     parts = [
         f"# Results on {dataset}\n",
@@ -180,6 +194,11 @@ def _text(summary: pd.DataFrame, times: pd.DataFrame, first: Mapping[str, Any]) 
         "## Training\n",
         "![Losses](curves.png)\n",
     ]
+    if clusters:
+        parts += ["## Clusters\n", *(f"![Clusters: {name}](clusters_{name}.png)\n" for name in clusters)]
+    if len(partitions):
+        parts += ["How alike the partitions are, by adjusted Rand index and variation of information:\n"]
+        parts += [_partition_table(partitions)]
     if len(times):
         parts += ["## Time\n", _time_table(times)]
     return "\n".join(parts)
@@ -254,6 +273,19 @@ def _oracle(summary: pd.DataFrame) -> str:
         for row in records(summary[summary["oracle_mean_iou"].notna()])
     ]
     return markdown(["experiment", "split", "oracle threshold (mean)", "oracle mIoU", "mIoU without"], rows)
+
+
+def _partition_table(partitions: pd.DataFrame) -> str:
+    others = list(dict.fromkeys(partitions["compared_with"]))
+    headers = ["partition", "clusters", *(f"against {other}: ARI, VI (bits)" for other in others)]
+    rows = []
+    for name, pairs in partitions.groupby("partition", sort=False):
+        told = {
+            p["compared_with"]: f"{p['adjusted_rand_index']:.2f}, {p['variation_of_information']:.2f}"
+            for p in records(pairs)
+        }
+        rows.append([str(name), str(pairs["clusters"].iloc[0]), *(told.get(other, "–") for other in others)])
+    return markdown(headers, rows)
 
 
 def _time_table(times: pd.DataFrame) -> str:

@@ -59,7 +59,7 @@ def test_every_fault_is_listed() -> None:
         "clusters: 'cow' is missing; put it into one cluster",
         "clusters: 'cat' is given 2 times; keep it in one cluster",
         "clusters: 'dog' is given 2 times; keep it in one cluster",
-        "clusters: 'Bus' is unknown; it is none of the class names",
+        "clusters: 'Bus' is unknown; write it as 'bus'",
     ]
 
 

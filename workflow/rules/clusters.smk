@@ -1,9 +1,15 @@
 """Group the class names into clusters of related categories."""
 
 
+def prompts_of(wildcards):
+    """The prompts a language model is sent where the entry names none of its own."""
+    asks = entry("clusters", wildcards)["provider"] == "openai"
+    return {"prompts": f"{workflow.basedir}/resources/prompts/clusters.yaml"} if asks else {}
+
+
 rule clusters:
     input:
-        lambda wildcards: files_in(entry("clusters", wildcards)),
+        lambda wildcards: files_in(prompts_of(wildcards) | entry("clusters", wildcards)),
         manifest="<results>/data/manifest.csv",
     output:
         ensure("<results>/clusters/{clusters}/clusters.json", non_empty=True),

@@ -71,6 +71,13 @@ def scoring_clusters():
     return f"<results>/clusters/{name}/clusters.json" if name else []
 
 
+def used_clusters():
+    """The partitions that any experiment or score depends on, but for those without a cluster."""
+    methods = {chosen["method"] for chosen in BRANCHES.values() if chosen["method"]}
+    used = {config["methods"][method]["clusters"] for method in methods} | {config["scoring"]["clusters"]}
+    return [n for n, chosen in config["clusters"].items() if n in used and chosen.get("provider", n) != "none"]
+
+
 def trainings():
     """The folder of every classifier and segmenter behind a number, and the rule that trains it."""
     scored = [BRANCHES[branch] for branch in scored_branches()]

@@ -43,6 +43,7 @@ rule report:
     input:
         metrics=expand("<results>/{branch}/metrics.json", branch=scored_branches()),
         losses=losses(),
+        clusters=expand("<results>/clusters/{clusters}/clusters.json", clusters=used_clusters()),
         # Of trainings only: a command line cannot hold the benchmark of every shard of a large study.
         benchmarks=[f"<benchmarks>/{branch}/{name}.tsv" for branch, name in trainings().items()],
     output:
@@ -71,6 +72,12 @@ rule report:
             category="Summary",
             labels={"figure": "Training losses"},
         ),
+        clusters=report(
+            expand("<results>/report/clusters_{clusters}.png", clusters=used_clusters()),
+            caption="../report/clusters.rst",
+            category="Clusters",
+        ),
+        partitions="<results>/report/partitions.csv",
         text="<results>/report/report.md",
     log:
         "<logs>/report.log",
@@ -84,7 +91,9 @@ rule report:
         runtime=30,
     params:
         files=lambda wildcards, input: [
-            f"--{kind}={path}" for kind in ("metrics", "losses", "benchmarks") for path in input[kind]
+            f"--{kind}={path}"
+            for kind in ("metrics", "losses", "clusters", "benchmarks")
+            for path in input[kind]
         ],
         folder=lambda wildcards, output: Path(output.text).parent,
         code=code_of("pcc.stages.report"),

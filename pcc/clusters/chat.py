@@ -1,0 +1,183 @@
+"""The one door to a language model: any server that speaks OpenAI's chat-completions protocol."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import httpx2
+import openai
+from openai.types.chat import ChatCompletion
+
+from pcc.clusters.replies import Answer
+from pcc.clusters.transcript import Reply, Request, Transcript
+from pcc.errors import InputError
+from pcc.progress import log
+
+KEY = "OPENAI_API_KEY"
+ADDRESS = "OPENAI_BASE_URL"
+HIDDEN = "[key]"
+LONGEST_MESSAGE = 300
+STRUCTURED = {
+    "type": "json_schema",
+    "json_schema": {"name": "clusters", "strict": True, "schema": Answer.model_json_schema()},
+}
+# What servers without structured output answer when they are asked for it.
+NOT_UNDERSTOOD = (openai.BadRequestError, openai.UnprocessableEntityError)
+
+
+class TooLong(openai.OpenAIError):
+    """A reply exceeds its size or its time. As an error of the client's own kind it is not tried again."""
+
+
+class Chat:
+    """Requests to one server, each written to a transcript, none answered without bounds on time and size.
+
+    The key comes from the environment and is taken out of everything that is written or raised.
+
+    Args:
+        transcript: where every exchange is noted.
+        base_url: address of the server; None: ``OPENAI_BASE_URL``, else OpenAI itself.
+        timeout: seconds that one request may take, from first to last byte.
+        max_retries: after 408, 409, 429, 5xx and broken connections; `openai` waits as ``Retry-After`` says, else
+            ever longer.
+        max_reply_bytes: of one HTTP body.
+        structured: ``auto`` asks for JSON of our schema until the server refuses that, ``never`` does not ask.
+
+    Raises:
+        InputError: no key for OpenAI itself, or an address that cannot be.
+    """
+
+    def __init__(
+        self,
+        transcript: Transcript,
+        base_url: str | None = None,
+        timeout: float = 120.0,
+        max_retries: int = 4,
+        max_reply_bytes: int = 2_000_000,
+        structured: Literal["auto", "never"] = "auto",
+    ) -> None:
+        self.transcript, self.timeout, self.structured = transcript, timeout, structured == "auto"
+        self.max_reply_bytes = max_reply_bytes
+        address = base_url or os.environ.get(ADDRESS)
+        self.key = os.environ.get(KEY, "")
+        if not self.key and not address:
+            raise InputError(
+                f"no {KEY} in the environment; export it, or name a server of your own as base_url"
+            )
+        if base_url and "@" in base_url.split("//", 1)[-1].split("/", 1)[0]:
+            raise InputError(
+                "base_url holds a user name or password; give it without, they would be written into files"
+            )
+        self.client = openai.OpenAI(
+            api_key=self.key or "none",  # the client insists on one; servers of one's own rarely do
+            base_url=address,
+            timeout=timeout,
+            max_retries=max_retries,
+            http_client=openai.DefaultHttpxClient(event_hooks={"response": [self._bound]}),
+        )
+
+    def ask(self, request: Request) -> Reply:
+        """Send a request and note the exchange.
+
+        Raises:
+            InputError: the server refused, failed or stayed silent in spite of retries.
+        """
+        started, date = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+        try:
+            reply = self._reply(request)
+        except (openai.OpenAIError, ValueError, RecursionError) as error:
+            problem = self._hide(explain(error, self.timeout))
+            self.transcript.add(request, date=date, latency_s=_since(started), error=problem)
+            raise InputError(problem) from None  # the cause may quote headers
+        reply = Reply(self._hide(reply.text), self._hide(reply.model), reply.usage, reply.finish)
+        self.transcript.add(request, date=date, latency_s=_since(started), reply=vars(reply))
+        return reply
+
+    def _reply(self, request: Request) -> Reply:
+        if self.structured:
+            try:
+                return read_completion(self._create(request, response_format=STRUCTURED))
+            except NOT_UNDERSTOOD as error:
+                log.info(
+                    "the server refuses structured output (%s); JSON is looked for in its text",
+                    error.status_code,
+                )
+                self.structured = False
+        return read_completion(self._create(request))
+
+    def _create(self, request: Request, **more: Any) -> ChatCompletion | str:
+        return self.client.chat.completions.create(
+            model=request.model,
+            messages=list(request.messages),  # type: ignore[arg-type]
+            **request.options,
+            **more,
+        )
+
+    def _bound(self, response: httpx2.Response) -> None:
+        assert isinstance(response.stream, httpx2.SyncByteStream)
+        response.stream = _Bounded(response.stream, self.max_reply_bytes, self.timeout)
+
+    def _hide(self, text: str) -> str:
+        return text.replace(self.key, HIDDEN) if self.key else text
+
+
+class _Bounded(httpx2.SyncByteStream):
+    """A body that fails where it grows too large or drips too long; the client's own timeout is per read."""
+
+    def __init__(self, stream: httpx2.SyncByteStream, most: int, seconds: float) -> None:
+        self.stream, self.most, self.deadline = stream, most, time.monotonic() + seconds
+
+    def __iter__(self) -> Iterator[bytes]:
+        total = 0
+        for chunk in self.stream:
+            total += len(chunk)
+            if total > self.most:
+                raise TooLong(f"its reply is longer than {self.most} bytes (max_reply_bytes)")
+            if time.monotonic() > self.deadline:
+                raise TooLong("its reply takes longer than timeout")
+            yield chunk
+
+    def close(self) -> None:
+        self.stream.close()
+
+
+def read_completion(completion: ChatCompletion | str) -> Reply:
+    """The text of the first choice; a refusal is text too.
+
+    Args:
+        completion: the client hands over the body itself where the server says that it is no JSON.
+
+    Raises:
+        ValueError: not what the protocol says.
+    """
+    if isinstance(completion, str) or not completion.choices:
+        raise ValueError("its reply is no chat completion")
+    choice = completion.choices[0]
+    text = choice.message.content or choice.message.refusal or ""
+    usage = completion.usage.model_dump(mode="json", exclude_none=True) if completion.usage else {}
+    return Reply(text, completion.model or "", usage, choice.finish_reason)
+
+
+def explain(error: Exception, timeout: float) -> str:
+    """One line: what the server did, and what to do."""
+    if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+        # Without the server's own words, which may quote a part of the key.
+        return f"the server refused the key ({error.status_code}); check {KEY}"
+    if isinstance(error, openai.APITimeoutError):
+        return f"the server did not answer within {timeout:g} s; raise timeout, or check base_url"
+    if isinstance(error, openai.APIStatusError):
+        said = " ".join(str(error.message).split())[:LONGEST_MESSAGE]
+        return f"the server answered {error.status_code} ({said}); check model, base_url and the server"
+    if isinstance(error, openai.APIConnectionError):
+        cause = " ".join(str(error.__cause__ or error).split())[:LONGEST_MESSAGE]
+        return f"no answer from the server ({cause}); check base_url and that the server runs"
+    if isinstance(error, json.JSONDecodeError):
+        return "the server's reply is not JSON; check base_url and the server"
+    return f"the server cannot be used: {' '.join(str(error).split())[:LONGEST_MESSAGE]}"
+
+
+def _since(started: float) -> float:
+    return round(time.monotonic() - started, 3)

@@ -1,0 +1,89 @@
+"""What a model replied, as clusters or as faults. Replies are data: parsed as JSON, never evaluated."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pcc.clusters.partition import validate
+from pcc.errors import InputError
+
+STARTS = 200  # places in a reply where JSON is looked for; prose has few braces, an attack has many
+LONGEST_NAME = 200
+MOST_FAULTS = 40
+
+
+class Cluster(BaseModel):
+    """A cluster as the model writes it."""
+
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
+    name: str
+    members: list[str]
+
+
+class Answer(BaseModel):
+    """The whole answer; its JSON schema is what servers with structured output are given."""
+
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
+    clusters: list[Cluster]
+
+
+def read_reply(reply: str, names: Sequence[str]) -> dict[str, list[str]]:
+    """The clusters in a reply: an exact partition of ``names``.
+
+    Raises:
+        InputError: one line for each fault, fit to be shown to the model; nothing is put right in silence.
+    """
+    answers = list(_answers(reply))
+    if not answers:
+        raise InputError(
+            'no JSON object of the form {"clusters": [{"name": ..., "members": [...]}]} in the answer'
+        )
+    clusters = answers[-1].clusters  # a model that thinks aloud concludes at the end
+    titles = [cluster.name.strip()[:LONGEST_NAME] for cluster in clusters]
+    faults = [
+        f"cluster name '{title}' is given {titles.count(title)} times; merge those clusters or rename one"
+        for title in dict.fromkeys(titles)
+        if titles.count(title) > 1
+    ]
+    try:
+        validate([cluster.members for cluster in clusters], names)
+    except InputError as error:
+        faults += [problem.removeprefix("clusters: ") for problem in error.problems]
+    if len(faults) > MOST_FAULTS:
+        faults = [*faults[:MOST_FAULTS], f"and {len(faults) - MOST_FAULTS} faults more"]
+    if faults:
+        raise InputError(faults)
+    return {title: cluster.members for title, cluster in zip(titles, clusters, strict=True)}
+
+
+def _answers(reply: str) -> Iterator[Answer]:
+    """Every outermost JSON value in a text that reads as an answer."""
+    decoder, position = json.JSONDecoder(), 0
+    for _ in range(STARTS):
+        starts = [start for start in (reply.find(c, position) for c in "{[") if start >= 0]
+        if not starts:
+            return
+        position = min(starts)
+        try:
+            value, position = decoder.raw_decode(reply, position)
+        except (ValueError, RecursionError):
+            position += 1
+            continue
+        try:
+            answer = Answer.model_validate(_usual_form(value))
+        except ValidationError:
+            continue
+        if answer.clusters:
+            yield answer
+
+
+def _usual_form(value: Any) -> Any:
+    """``{name: [members]}`` and bare lists, which models without structured output like to write, as asked for."""
+    groups = value.get("clusters", value) if isinstance(value, dict) else value
+    if isinstance(groups, dict):
+        groups = [{"name": name, "members": group} for name, group in groups.items()]
+    elif isinstance(groups, list) and all(isinstance(group, list) for group in groups):
+        groups = [{"name": f"cluster {number}", "members": group} for number, group in enumerate(groups, 1)]
+    return {"clusters": groups}

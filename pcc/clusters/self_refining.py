@@ -1,0 +1,129 @@
+"""The self-refining prompt (Wu et al., arXiv 2412.13823; pcc.md §1): propose, repair, refine until nothing moves."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pcc.clusters.partition import same
+from pcc.clusters.prompts import Message, Prompts
+from pcc.clusters.replies import read_reply
+from pcc.errors import InputError
+from pcc.progress import log
+
+Ask = Callable[[list[Message]], str]
+LONGEST_QUOTE = 20_000  # characters of a faulty answer that are shown to the model again
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where one conversation ended.
+
+    Attributes:
+        clusters: name → members, an exact partition.
+        rounds: refinement rounds taken.
+        settled: whether the last round changed nothing; False: the rounds ran out, or the partition came back to
+            an earlier one and would go round for ever.
+    """
+
+    clusters: dict[str, list[str]]
+    rounds: int
+    settled: bool
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """How a model is talked to.
+
+    Attributes:
+        ask: messages to reply.
+        prompts: the wording.
+        max_rounds: refinement rounds.
+        max_repairs: how often one answer may be sent back.
+        names_per_request: more names than this are asked about in parts.
+    """
+
+    ask: Ask
+    prompts: Prompts
+    max_rounds: int
+    max_repairs: int
+    names_per_request: int
+
+    def run(self, names: Sequence[str]) -> Outcome:
+        """Group ``names``.
+
+        Raises:
+            InputError: an answer still has faults after ``max_repairs`` repairs.
+        """
+        clusters = self._propose(names)
+        seen = [clusters]
+        for number in range(1, self.max_rounds + 1):
+            clusters = self._refine(clusters, number)
+            log.info("round %d: %d clusters", number, len(clusters))
+            if same(clusters, seen[-1]):
+                return Outcome(clusters, number, True)
+            if any(same(clusters, earlier) for earlier in seen):
+                log.warning("the partition came back to an earlier one; it would not settle")
+                return Outcome(clusters, number, False)
+            seen.append(clusters)
+        return Outcome(clusters, self.max_rounds, False)
+
+    def _propose(self, names: Sequence[str]) -> dict[str, list[str]]:
+        clusters: dict[str, list[str]] = {}
+        for start in range(0, len(names), self.names_per_request):
+            part = names[start : start + self.names_per_request]
+            prompts = self.prompts.extend(clusters, part) if clusters else self.prompts.initial(part)
+            for name, members in self._valid(prompts, part).items():
+                clusters[name] = [*clusters.get(name, []), *members]
+        return clusters
+
+    def _refine(self, clusters: Mapping[str, Sequence[str]], round_number: int) -> dict[str, list[str]]:
+        refined: dict[str, list[str]] = {}
+        for part in parts(clusters, self.names_per_request, round_number):
+            members = [name for group in part.values() for name in group]
+            for name, group in self._valid(self.prompts.refine(part), members).items():
+                refined[_free(name, refined)] = group
+        return refined
+
+    def _valid(self, messages: list[Message], names: Sequence[str]) -> dict[str, list[str]]:
+        """Ask until the answer is an exact partition of ``names``."""
+        asked = messages
+        for repair in range(self.max_repairs + 1):
+            reply = self.ask(asked)
+            try:
+                return read_reply(reply, names)
+            except InputError as error:
+                faults = error.problems
+            log.info("answer %d has faults: %s", repair + 1, "; ".join(faults[:3]))
+            quoted = {"role": "assistant", "content": reply[:LONGEST_QUOTE]}
+            asked = [*messages, quoted, self.prompts.repair(faults, len(names))]
+        raise InputError([f"the answer after {self.max_repairs} repairs: {fault}" for fault in faults])
+
+
+def parts(
+    clusters: Mapping[str, Sequence[str]], most: int, round_number: int
+) -> Iterator[dict[str, Sequence[str]]]:
+    """Whole clusters, as many as fit into ``most`` names; every round deals them out in another order.
+
+    Clusters that never meet in one request could never exchange a member.
+    """
+    names = list(clusters)
+    if sum(map(len, clusters.values())) > most:
+        names = _dealt(names, round_number)
+    part: dict[str, Sequence[str]] = {}
+    for name in names:
+        if part and sum(map(len, part.values())) + len(clusters[name]) > most:
+            yield part
+            part = {}
+        part[name] = clusters[name]
+    yield part
+
+
+def _dealt(names: list[str], stride: int) -> list[str]:
+    return [name for start in range(stride) for name in names[start::stride]]
+
+
+def _free(name: str, taken: Mapping[str, object]) -> str:
+    """Parts of one round may hit on the same cluster name without meaning the same cluster."""
+    number, free = 2, name
+    while free in taken:
+        number, free = number + 1, f"{name} {number}"
+    return free
