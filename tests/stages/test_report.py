@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from pcc.artifacts import write_clusters
 from pcc.errors import InputError
 from pcc.files import write_json, write_text
 from pcc.stages.report import report
@@ -116,6 +117,30 @@ def test_markdown_says_under_which_conditions(files: list[Path], tmp_path: Path)
     for figure in ("per_class", "weak_full", "curves"):
         assert (tmp_path / f"report/{figure}.png").stat().st_size > 5000
         assert f"({figure}.png)" in text
+
+
+def test_partitions_are_drawn_and_compared(files: list[Path], tmp_path: Path) -> None:
+    halves, odd = {"x": ["a", "b"], "y": ["c", "d"]}, {"x": ["a"], "y": ["b", "c", "d"]}
+    samples = [{"clusters": groups, "rounds": 1, "settled": True} for groups in (halves, odd, halves)]
+    paths = {name: tmp_path / f"clusters/{name}/clusters.json" for name in ("taxonomy", "llm", "none")}
+    for name, groups in {"taxonomy": odd, "llm": halves, "none": {}}.items():
+        details = {"samples": samples, "agreement": 0.5} if name == "llm" else {}
+        write_clusters(
+            paths[name], [{"name": n, "members": m} for n, m in groups.items()], provider=name, **details
+        )
+    report(files, tmp_path / "report", clusters=list(paths.values()))
+    table = pd.read_csv(tmp_path / "report/partitions.csv").set_index(["partition", "compared_with"])
+    assert len(table) == 2 + 3 * 2, "two artifacts, and three samples against both"
+    assert table.loc[("llm, sample 2", "taxonomy"), "adjusted_rand_index"] == 1
+    assert table.loc[("llm, sample 1", "llm"), "variation_of_information"] == 0
+    one = table.loc[("taxonomy", "llm")]
+    assert one["clusters"] == 2 and one["adjusted_rand_index"] == pytest.approx(0)
+    assert one["variation_of_information"] == pytest.approx(0.5 + 0.75 * 0.9182958)
+    text = (tmp_path / "report/report.md").read_text()
+    assert "| llm, sample 2 " in text and "1.00, 0.00" in text
+    for name in paths:
+        assert f"(clusters_{name}.png)" in text
+        assert (tmp_path / f"report/clusters_{name}.png").stat().st_size > 1000
 
 
 def test_nothing_scored_still_reports(tmp_path: Path) -> None:

@@ -10,7 +10,10 @@ FILES = {
     "train_segmenter": ["weights.safetensors", "model.json", "losses.csv"],
     "pseudo_masks": ["image.png"],
     "segment": ["image.png"],
-    "report": ["summary.csv", "runs.csv", "per_class.png", "weak_full.png", "curves.png", "report.md"],
+    "report": [
+        *("summary.csv", "runs.csv", "partitions.csv", "report.md"),
+        *("per_class.png", "weak_full.png", "curves.png"),
+    ],
 }
 
 stage, *words = sys.argv[1:]
@@ -22,6 +25,11 @@ for word, following in zip(words, [*words[1:], ""], strict=True):
 
 output = Path(flags["--output"][0])
 files = [output / name for name in FILES.get(stage, [])] or [output]
+files += [
+    output / f"clusters_{Path(path).parent.name}.png"
+    for path in flags.get("--clusters", [])
+    if stage == "report"
+]
 for file in [*files, *map(Path, flags.get("--figure", []))]:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(stage)

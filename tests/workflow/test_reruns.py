@@ -18,7 +18,7 @@ CONFIG = {
     "seeds": [0],
     "dataset": {"name": "toy", "format": "shapes", "shards": {"train": 2, "val": 1}},
     "scoring": {"clusters": "taxonomy"},
-    "clusters": {"taxonomy": {}, "none": {}},
+    "clusters": {"taxonomy": {}, "none": {}, "llm": {"provider": "openai", "model": "parrot"}},
     "methods": {"pcc": {"clusters": "taxonomy", "model": {"top_k": 6}}, "cam": {}},
     "localizations": {"cam": {"image_size": 96}, "iscam": {"image_size": 96}},
     "refinements": {"argmax": {}, "crf": {"iterations": 10}},
@@ -37,7 +37,7 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("workflow", "profiles", "pcc"):
+        for name in ("workflow", "profiles", "pcc", "resources"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "Snakefile", folder)
         shutil.copy(Path(__file__).with_name("recorder.py"), folder / "pcc" / "__main__.py")
@@ -105,6 +105,22 @@ def test_experiments_share_what_they_have_in_common(finished: Project) -> None:
         "evaluate": 7,  # maps twice, pseudo masks three times, predictions twice
         "report": 1,
     }
+
+
+def test_a_prompt_asks_the_language_model_again_and_nothing_else_does(finished: Project) -> None:
+    """A classifier of its own shows what follows."""
+    methods = {**CONFIG["methods"], "asked": {"type": "pcc", "clusters": "llm"}}
+    experiments = [*CONFIG["experiments"], {"method": "asked", "localization": "cam"}]
+    finished.configure(CONFIG | {"methods": methods, "experiments": experiments})
+    finished.snakemake()
+    prompts = finished.folder / "resources/prompts/clusters.yaml"
+    kept = prompts.read_text()
+    prompts.write_text(kept.replace("version: 1", "version: 2"))
+    pending = finished.pending()
+    assert "clusters: results/toy/clusters/llm/clusters.json" in pending
+    assert not [job for job in pending if "taxonomy" in job or "/pcc/" in job or "/cam/seed" in job]
+    prompts.write_text(kept)
+    finished.configure(CONFIG)
 
 
 def test_stages_are_handed_their_slice_of_the_configuration(finished: Project) -> None:

@@ -86,6 +86,8 @@ def propose(
 
             def ask(messages: list[Message], sampling: Mapping[str, Any] = sampling) -> str:
                 replies.append(door.ask(Request(model, messages, sampling)))
+                if replies[-1].finish == "length":
+                    log.warning("the server cut the reply at its limit of tokens; raise max_tokens")
                 return replies[-1].text
 
             outcomes.append(Conversation(ask, wording, *limits).run(task.names))
