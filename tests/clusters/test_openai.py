@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from pcc.clusters.providers import Proposal, Task
 from pcc.clusters.providers.openai import named, preview, propose
 from pcc.clusters.self_refining import Outcome, parts
 from pcc.errors import InputError
+from pcc.stages.clusters import clusters
+from pcc.stages.train import train
+from pcc.stages.trained import load_classifier
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("bird", "boat", "bus", "cat", "dog")
@@ -419,3 +423,19 @@ def test_consensus_clusters_are_named_after_what_they_overlap() -> None:
     few = [{"x": ["a", "b"], "y": ["c"]}, {"x": ["a"], "y": ["b", "c"]}, {"x": ["a", "c"], "y": ["b"]}]
     names = named(consensus(few), [Outcome(sample, 1, True) for sample in few])
     assert len(names) == 3 and set(names) > {"x", "y"}
+
+
+def test_pcc_trains_from_such_an_artifact(
+    server: ChatServer, tiny_manifest: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Through the stages, as the workflow calls them."""
+    manifest, output = tiny_manifest(), tmp_path / "clusters/clusters.json"
+    server.script = [sorts(lambda name: "sails" if name == "boat" else "walks")]
+    clusters(manifest, output, provider="openai", model="parrot", base_url=server.address)
+    backbone = {"name": "test_resnet", "settings": {"output_stride": 8}}
+    model = {"backbone": backbone, "hv_bilstm": 4, "unfrozen_blocks": "all", "cluster_loss": 0.1}
+    recipe = {"image_size": 32, "batch_size": 3, "phases": [{"name": "train", "epochs": 1, "lr": 1e-3}]}
+    train(manifest, output, tmp_path / "classifier", type="pcc", model=model, training=recipe)
+    method = load_classifier(tmp_path / "classifier")
+    assert method.get_parameter("cluster_tokens").shape[0] == 2
+    assert method.get_buffer("members").tolist() == [[1, 1, 0], [0, 0, 1]]
