@@ -65,9 +65,8 @@ def _stage(stage: str, threads: int) -> Callable[..., None]:
     # Set before torch is imported: OpenMP reads it once.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     module = importlib.import_module(f"pcc.stages.{stage}")
-    import torch
-
-    torch.set_num_threads(threads)
+    if torch := sys.modules.get("torch"):  # two seconds, which stages that need none are spared
+        torch.set_num_threads(threads)
     return getattr(module, stage)
 
 

@@ -15,6 +15,7 @@ class Batch(NamedTuple):
         labels: image-level labels, multi-hot; vector index i is class id i+1.
         masks: class ids with 255 ignored, for segmenters.
         features: what ``encode`` gave for the images, where it never changes.
+        inside: 1 on pixels of the image, 0 on padding around it; None where nothing is padded.
         progress: share of the phase that is done, 0..1, for what changes on the way; `fit` sets it.
     """
 
@@ -22,6 +23,7 @@ class Batch(NamedTuple):
     labels: Float[Tensor, "*B K"]
     masks: UInt8[Tensor, "*B H W"] | None = None
     features: Float[Tensor, "*B D h w"] | None = None
+    inside: UInt8[Tensor, "*B H W"] | None = None
     progress: float | None = None
 
 

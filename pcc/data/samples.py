@@ -18,8 +18,13 @@ from pcc.data.images import read_image
 from pcc.data.manifest import Manifest, Record
 from pcc.trainable import Batch
 
+
+class Inside(tv_tensors.Mask):
+    """1 on an image's pixels; padding makes it 0."""
+
+
 # The mean colour of ImageNet: padding that a normalised network sees as zero.
-PADDING = {tv_tensors.Image: [124, 116, 104], tv_tensors.Mask: IGNORE}
+PADDING = {tv_tensors.Image: [124, 116, 104], tv_tensors.Mask: IGNORE, Inside: 0}
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Augmentation:
         crop: ``none`` squeezes the whole image into the square; ``resized`` takes a part of its area and squeezes
             that; ``random`` scales the image, keeps its shape, and cuts the square out of it (padded where small).
         scale: range of the area's share (``resized``) or of the scale factor (``random``).
+        long_side: range of the longer side that ``random`` scales to, pixels, in place of a factor.
         flip: mirror every other time.
         rotate90: by a random multiple of 90°, half the time.
         jitter: strength of brightness, contrast, saturation and hue changes, each half the time; 0: none.
@@ -37,6 +43,7 @@ class Augmentation:
 
     crop: Literal["none", "resized", "random"] = "none"
     scale: Sequence[float] = (0.5, 1.0)
+    long_side: tuple[int, int] | None = None
     flip: bool = True
     rotate90: bool = False
     jitter: float = 0.0
@@ -80,6 +87,8 @@ class TrainingSamples(Dataset[Batch]):
         epoch, index = key
         record = self.records[index]
         pair: dict[str, Any] = {"image": tv_tensors.Image(_channels_first(read_image(record.image)))}
+        if self.augmentation.crop == "random":
+            pair["inside"] = Inside(torch.ones(pair["image"].shape[-2:], dtype=torch.uint8))
         if self.masks is not None:
             pair["mask"] = tv_tensors.Mask(torch.from_numpy(read_mask(self.masks[record.image_id])))
         with torch.random.fork_rng(devices=[]):
@@ -88,7 +97,8 @@ class TrainingSamples(Dataset[Batch]):
         image = functional.to_dtype(pair["image"], torch.float32, scale=True)
         labels = torch.from_numpy(self.manifest.image_labels(record))
         mask = pair["mask"].as_subclass(torch.Tensor) if self.masks is not None else None
-        return Batch(image.as_subclass(torch.Tensor), labels, mask)
+        inside = pair["inside"].as_subclass(torch.Tensor) if "inside" in pair else None
+        return Batch(image.as_subclass(torch.Tensor), labels, mask, inside=inside)
 
     def _vary(self, pair: dict[str, Any], *, mirrored: bool) -> dict[str, Any]:
         how, size = self.augmentation, (self.image_size, self.image_size)
@@ -96,7 +106,11 @@ class TrainingSamples(Dataset[Batch]):
         if how.crop == "resized":
             pair = v2.RandomResizedCrop(size, scale=(low, high), antialias=True)(pair)
         elif how.crop == "random":
-            pair = _scale(pair, float(torch.empty(1).uniform_(low, high)))
+            factor = float(torch.empty(1).uniform_(low, high))
+            if how.long_side is not None:
+                smallest, largest = how.long_side
+                factor = int(torch.randint(smallest, largest + 1, ())) / max(pair["image"].shape[-2:])
+            pair = _scale(pair, factor)
             pair = v2.RandomCrop(size, pad_if_needed=True, fill=PADDING)(pair)
         elif pair["image"].shape[-2:] != size:
             pair = v2.Resize(size, antialias=True)(pair)

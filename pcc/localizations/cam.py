@@ -37,14 +37,16 @@ class Localization(nn.Module):
         self, compute: Callable[[Tensor], Tensor], images: Float[Tensor, "B 3 H W"]
     ) -> Float[Tensor, "B D h w"]:
         """Mean of ``compute`` over scales and mirrored views, on the first scale's grid."""
-        views = []
-        for scale in self.scales:
-            view = self._scaled(images, scale)
-            views.append(compute(view))
-            if self.flip:
-                views.append(compute(view.flip(-1)).flip(-1))
+        views = [self.over_flips(compute, self._scaled(images, scale)) for scale in self.scales]
         height, width = views[0].shape[-2:]
         return merge_views(views, (height, width))
+
+    def over_flips(
+        self, compute: Callable[[Tensor], Tensor], view: Float[Tensor, "B 3 H W"]
+    ) -> Float[Tensor, "B D h w"]:
+        """Mean of ``compute`` over a view and, with ``flip``, its mirror image."""
+        seen = compute(view)
+        return (seen + compute(view.flip(-1)).flip(-1)) / 2 if self.flip else seen
 
     def _scaled(self, images: Float[Tensor, "B 3 H W"], scale: float) -> Float[Tensor, "B 3 _ _"]:
         if scale == 1:

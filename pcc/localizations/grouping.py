@@ -41,16 +41,17 @@ class Grouping(cam.Localization):
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
     ) -> tuple[Float[Tensor, "B D h w"], Float[Tensor, "B C h w"]]:
         """Features, and the method's maps resampled to their grid."""
-        features = self._features(images)
+        features = self.features(images)
         return features, resize(
             cam.Localization.forward(self, images, labels), (features.shape[2], features.shape[3])
         )
 
-    def _features(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
-        """Averaged over mirrored views, at scale 1: likeness needs one grid."""
-        compute = self.method.encode if self.backbone is None else self.backbone
-        if self.feature_size is not None:
-            size = (self.feature_size, self.feature_size)
+    def features(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
+        """Averaged over mirrored views of one scale: likeness needs one grid."""
+        compute, patch = self.method.encode, 1
+        if self.backbone is not None:
+            compute, patch = self.backbone, self.backbone.multiple_of
+        size = [self.feature_size or max(1, round(side / patch)) * patch for side in images.shape[-2:]]
+        if size != list(images.shape[-2:]):
             images = functional.interpolate(images, size, mode="bilinear", align_corners=False)
-        grid = compute(images)
-        return (grid + compute(images.flip(-1)).flip(-1)) / 2 if self.flip else grid
+        return self.over_flips(compute, images)

@@ -1,13 +1,14 @@
 """Image-specific class activation maps (Chen et al., CVPR 2022; sipe.md §3) on top of any method's maps."""
 
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from pcc.localizations.grouping import Grouping
-from pcc.maps import normalize_cams
+from pcc.maps import merge_views, normalize_cams, resize
 from pcc.methods.base import Method
 from pcc.prototypes import image_specific_cams, prototypes, structure_seeds
 
@@ -15,21 +16,42 @@ from pcc.prototypes import image_specific_cams, prototypes, structure_seeds
 class Localization(Grouping):
     """The method's maps choose seeds; the mean feature of a class's seeds is the image's own prototype of it.
 
+    Every scale has seeds and prototypes of its own; their maps are added up and normalised (sipe.md §6).
+
     Args:
         method: a trained method.
         background_discount: factor on the background's soft IoU.
+        competitors: classes that cells may be given to: the ``present`` ones, or ``all``, as in SIPE's released code,
+            where a cell won by an absent class seeds nothing.
         settings: of `Grouping`.
     """
 
-    def __init__(self, method: Method, *, background_discount: float = 0.5, **settings: Any) -> None:
+    def __init__(
+        self,
+        method: Method,
+        *,
+        background_discount: float = 0.5,
+        competitors: Literal["present", "all"] = "present",
+        **settings: Any,
+    ) -> None:
         super().__init__(method, **settings)
-        self.background_discount = background_discount
+        self.background_discount, self.competitors = background_discount, competitors
 
     def forward(
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
     ) -> Float[Tensor, "B C h w"]:
         """Rectified cosine to each prototype, every present class to a peak of 1, absent classes zero."""
-        features, maps = self.features_and_maps(images, labels)
+        views = [self._at_scale(self._scaled(images, scale), labels) for scale in self.scales]
+        height, width = views[0].shape[-2:]
+        return normalize_cams(merge_views(views, (height, width)))
+
+    def _at_scale(
+        self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
+    ) -> Float[Tensor, "B C h w"]:
+        features = self.features(images)
+        shown = labels if self.competitors == "present" else torch.ones_like(labels)
+        maps = self.method.to_maps(self.over_flips(self.method.activations, images), shown)
+        maps = resize(maps, (features.shape[2], features.shape[3]))
         present = functional.pad(labels, (1, 0), value=1.0)[:, :, None, None].expand_as(maps)
         seeds = structure_seeds(features, maps, present, self.background_discount)
-        return normalize_cams(image_specific_cams(features, prototypes(features, seeds)))
+        return image_specific_cams(features, prototypes(features, seeds))

@@ -27,6 +27,8 @@ class Backbone(nn.Module):
             channel norm; None takes the last layer's output alone.
         mean: channel means of the input, where they differ from the architecture's own.
         std: channel standard deviations likewise.
+        dilate: whether a smaller ``output_stride`` of ``settings`` widens the later kernels, as timm does; False only
+            leaves strides out (SIPE, IRN).
         settings: passed on to ``timm.create_model`` (``output_stride``, ``img_size``, ``channels``, …).
 
     Raises:
@@ -44,11 +46,14 @@ class Backbone(nn.Module):
         levels: Sequence[int] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        dilate: bool = True,
         settings: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.levels = None if levels is None else list(levels)
         self.network = _create(name, weights == "hub", settings or {})
+        if not dilate:
+            _undilate(self.network)
         if weights not in ("random", "hub"):
             _load(self.network, Path(weights), name)
         config = cast(dict[str, Any], self.network.pretrained_cfg)
@@ -79,6 +84,24 @@ class Backbone(nn.Module):
             return concatenate_levels(taps)
         features = self.network.forward_features(images)
         return self.to_grid(features, images) if self.is_vit else features
+
+    def stages(self, images: Float[Tensor, "B 3 H W"], count: int = 4) -> list[Float[Tensor, "B _ _ _"]]:
+        """Features of the last ``count`` stages of a CNN (blocks of a ViT), each on its own grid."""
+        return self.network.forward_intermediates(
+            self.normalise(images), indices=count, intermediates_only=True
+        )
+
+    def stage_parameters(self, count: int) -> list[nn.Parameter]:
+        """Parameters of the last ``count`` stages of `stages`, without what comes after the last of them."""
+        ends = [str(info["module"]) + "." for info in self.network.feature_info]
+        names = [name for name, _ in self.network.named_parameters()]
+        last = {
+            end: max(i for i, name in enumerate(names) if name.startswith(end))
+            for end in ends[-count - 1 :: count]
+        }
+        before, end = last.values()
+        parameters = dict(self.network.named_parameters())
+        return [parameters[name] for name in names[before + 1 : end + 1]]
 
     def forward_with_tokens(
         self, images: Float[Tensor, "B 3 H W"], tokens: Float[Tensor, "B m D"], last: int
@@ -130,13 +153,27 @@ class Backbone(nn.Module):
         return [named[name] for layer in last for name in groups[layer] if name in named]
 
 
-def concatenate_levels(taps: Sequence[Float[Tensor, "B _ _ _"]]) -> Float[Tensor, "B D h w"]:
-    """Unit-norm features of several layers, resampled to the finest grid and concatenated (as sipe.md §1.7 does)."""
-    size = max((tap.shape[-2:] for tap in taps), key=lambda s: s[0] * s[1])
+def concatenate_levels(
+    taps: Sequence[Float[Tensor, "B _ _ _"]], size: Sequence[int] | None = None
+) -> Float[Tensor, "B D h w"]:
+    """Unit-norm features of several layers, resampled to one grid and concatenated (sipe.md §1.7).
+
+    Args:
+        taps: features, each on its own grid.
+        size: (height, width) of that grid; None: the finest of them.
+    """
+    size = size or max((tap.shape[-2:] for tap in taps), key=lambda s: s[0] * s[1])
     unit = [tap / (tap.norm(dim=1, keepdim=True) + 1e-5) for tap in taps]
     return torch.cat(
-        [functional.interpolate(tap, size, mode="bilinear", align_corners=False) for tap in unit], dim=1
+        [functional.interpolate(tap, tuple(size), mode="bilinear", align_corners=False) for tap in unit],
+        dim=1,
     )
+
+
+def _undilate(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and max(module.dilation) > 1:
+            module.dilation, module.padding = (1, 1), tuple((side - 1) // 2 for side in module.kernel_size)
 
 
 def _create(name: str, pretrained: bool, settings: dict[str, Any]) -> nn.Module:

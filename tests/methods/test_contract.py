@@ -12,7 +12,8 @@ from pcc.trainable import Batch
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
-METHODS = CONFIG["methods"]
+SMALL = {"name": "test_resnet", "settings": {"output_stride": 16}, "dilate": False}
+METHODS = CONFIG["methods"] | {"sipe": {"model": {"backbone": SMALL, "side_channels": [4, 4, 8, 8]}}}
 
 
 @pytest.fixture(params=sorted(METHODS))
@@ -51,5 +52,5 @@ def test_losses_are_finite_scalars_with_gradient(method: Method) -> None:
 
 
 def test_an_unknown_method_names_the_known_ones() -> None:
-    with pytest.raises(InputError, match="no type 'ppc'; allowed: cam, pcc"):
+    with pytest.raises(InputError, match="no type 'ppc'; allowed: cam, pcc, sipe"):
         load_method("ppc", 3, [], {})
