@@ -29,7 +29,7 @@ def localize(
     *,
     shard: str,
     type: str,
-    image_size: int,
+    image_size: int | None,
     resize: Literal["square", "keep"] = "square",
     batch_size: int = 8,
     precision: Precision = "no",
@@ -45,7 +45,8 @@ def localize(
         output: the shard's safetensors file.
         shard: number of the shard within the training split.
         type: ``cam``, ``iscam``: the name of a module of `pcc.localizations`.
-        image_size: side of the square, or the longer side, that scale 1 sees, pixels.
+        image_size: side of the square, or the longer side, that scale 1 sees, pixels; None with ``resize: keep``: the
+            image's own.
         resize: ``square`` squeezes every image into a square; ``keep`` keeps its shape.
         batch_size: images of one size at a time.
         precision: ``no`` (fp32), ``bf16``, ``fp16``, or ``auto``: bf16 where the hardware has it.
@@ -106,12 +107,13 @@ def _localize(localizer: torch.nn.Module, data: Manifest, batch: Batch) -> dict[
 
 
 def _batches(
-    records: Sequence[Record], side: int, resize: str, multiple: int, batch_size: int
+    records: Sequence[Record], side: int | None, resize: str, multiple: int, batch_size: int
 ) -> Iterator[Batch]:
     """Images of one target size together, sizes in a fixed order."""
     by_size: dict[tuple[int, int], Batch] = {}
     for record in records:
-        size = (side, side) if resize == "square" else _kept_shape(own_size(record.image), side)
+        own = own_size(record.image)
+        size = (side or max(own),) * 2 if resize == "square" else _kept_shape(own, side or max(own))
         size = (_round_to(size[0], multiple), _round_to(size[1], multiple))
         by_size.setdefault(size, []).append((record, size))
     for same in by_size.values():

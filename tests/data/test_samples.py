@@ -73,6 +73,22 @@ def test_geometry_moves_image_and_mask_alike(tiny_manifest: Callable[..., Path])
         assert ((sample.masks == 255) <= (sample.images[0] < 0.6)).all(), "padding is ignored"
 
 
+def test_padding_is_told(tiny_manifest: Callable[..., Path]) -> None:
+    data = samples(tiny_manifest(), 32, crop="random", scale=(0.5, 1.2), rotate90=True)
+    for epoch in range(6):
+        sample = data[epoch, 0]
+        assert torch.equal(sample.inside == 0, sample.masks == 255), "the masks themselves hold no 255"
+    assert samples(tiny_manifest(), 32)[0, 0].inside is None
+
+
+def test_random_crops_may_scale_to_a_length(tiny_manifest: Callable[..., Path]) -> None:
+    data = samples(tiny_manifest(side=48), 32, crop="random", long_side=(16, 16))
+    assert all(data[epoch, 0].inside.sum() == 16 * 16 for epoch in range(3))
+    varied = samples(tiny_manifest(side=48), 64, crop="random", long_side=(20, 40))
+    between = {round(float(varied[epoch, 0].inside.sum()) ** 0.5) for epoch in range(12)}
+    assert min(between) >= 20 and max(between) <= 40 and len(between) > 3
+
+
 def test_image_tensor_resizes(tiny_manifest: Callable[..., Path]) -> None:
     record = samples(tiny_manifest()).records[0]
     assert image_tensor(record.image, (16, 48)).shape == (3, 16, 48)
