@@ -156,12 +156,54 @@ def pseudo_masks(
     manifest: ManifestFile,
     maps: Annotated[Path, typer.Option(help="A shard of localization maps.")],
     output: Output,
+    boundaries: Annotated[
+        Path | None, typer.Option(help="The shard's class boundaries, for the random walk.")
+    ] = None,
     settings: Settings = "{}",
     threads: Threads = 1,
     code: Code = "",
 ) -> None:
     """Refine one shard of localization maps into pseudo masks."""
-    run("pseudo_masks", settings, threads, code, manifest=manifest, maps=maps, output=output)
+    run(
+        "pseudo_masks",
+        settings,
+        threads,
+        code,
+        manifest=manifest,
+        maps=maps,
+        boundaries=boundaries,
+        output=output,
+    )
+
+
+@app.command("train_boundary")
+def train_boundary(
+    manifest: ManifestFile,
+    masks: Annotated[
+        list[Path], typer.Option(help="Folder of masks that are sure in places; once per shard.")
+    ],
+    output: Output,
+    seed: Seed = 0,
+    settings: Settings = "{}",
+    threads: Threads = 1,
+    code: Code = "",
+) -> None:
+    """Train the boundary network of the random walk."""
+    run("train_boundary", settings, threads, code, manifest=manifest, masks=masks, output=output, seed=seed)
+
+
+@app.command()
+def boundaries(
+    manifest: ManifestFile,
+    network: Annotated[Path, typer.Option(help="Folder of the trained boundary network.")],
+    shard: Shard,
+    output: Output,
+    settings: Settings = "{}",
+    threads: Threads = 1,
+    code: Code = "",
+) -> None:
+    """Predict the class boundaries of one shard of training images."""
+    run("boundaries", settings, threads, code, manifest=manifest, network=network, shard=shard, output=output)
 
 
 @app.command("train_segmenter")

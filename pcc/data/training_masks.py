@@ -1,12 +1,12 @@
 """A look at the masks before anyone trains on them: value range, coverage, class histogram."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pcc.artifacts import IGNORE, read_mask
-from pcc.data.manifest import BACKGROUND, Manifest
+from pcc.data.manifest import BACKGROUND, Manifest, Record
 from pcc.errors import InputError
 from pcc.progress import log
 
@@ -50,3 +50,18 @@ def check_training_masks(files: Mapping[str, Path], manifest: Manifest) -> None:
     tagged = {name for record in manifest.records if record.image_id in files for name in record.labels}
     if lost := [name for name in dataset.classes if name in tagged and not shares[name]]:
         log.warning("classes that are tagged but cover no pixel of any training mask: %s", ", ".join(lost))
+
+
+def pseudo_masks_of(records: Sequence[Record], folders: Sequence[Path]) -> dict[str, Path]:
+    """Mask by image id, from the folders of all shards.
+
+    Raises:
+        InputError: an image without one.
+    """
+    found = {file.stem: file for folder in folders for file in folder.glob("*.png")}
+    if missing := [record.image_id for record in records if record.image_id not in found]:
+        raise InputError(
+            f"{len(missing)} training images have no pseudo mask, first {missing[0]}; "
+            "run `pcc pseudo_masks` for all shards"
+        )
+    return {record.image_id: found[record.image_id] for record in records}

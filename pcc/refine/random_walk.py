@@ -3,12 +3,41 @@
 import itertools
 import warnings
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
+
+from pcc.maps import resize, to_mask
 
 # Weaker links cannot move a value within a walk, but their products are denormal and slow CPUs down.
 WEAKEST_LINK = 1e-20
+
+
+def refine(
+    image: UInt8[np.ndarray, "H W 3"],
+    maps: Float[Tensor, "k _ _"],
+    boundary: Float[Tensor, "h w"],
+    power: int | float = 1.5,
+    radius: int = 5,
+    beta: int | float = 10,
+    steps: int = 256,
+) -> UInt8[np.ndarray, "H W"]:
+    """Channel number of the strongest map after a walk from inside the classes to their boundaries (sipe.md §7.3).
+
+    No background threshold: the background walks as a class among others.
+
+    Args:
+        image: RGB, for its size.
+        maps: non-negative scores, background first; brought to the boundaries' grid.
+        boundary: probability of a class boundary (stage `boundaries`).
+        power: sharpens the maps.
+        radius: see `propagate`; ``beta`` and ``steps`` too.
+    """
+    start = resize(maps[None], (boundary.shape[0], boundary.shape[1]))[0].clamp_min(0) ** power * (
+        1 - boundary
+    )
+    return to_mask(propagate(start, boundary, radius, beta, steps), range(len(maps)), image.shape[:2])
 
 
 def propagate(
@@ -52,6 +81,18 @@ def path(dy: int, dx: int) -> list[tuple[int, int]]:
     return [(y, x) for y, x in box if (dy * x - dx * y) ** 2 < dy * dy + dx * dx]
 
 
+def shifted(grid: Shaped[Tensor, "*B h w"], dy: int, dx: int, y: int, x: int) -> Shaped[Tensor, "*B _ _"]:
+    """``grid[i + (y, x)]`` for every cell i for which i and i + (dy, dx) both lie on the grid."""
+    height, width = grid.shape[-2] - dy, grid.shape[-1] - abs(dx)
+    left = max(-dx, 0) + x
+    return grid[..., y : y + height, left : left + width]
+
+
+def highest_on_path(boundary: Float[Tensor, "*B h w"], dy: int, dx: int) -> Float[Tensor, "*B _ _"]:
+    """The largest value on the `path` from every cell i to i + (dy, dx), for pairs that lie on the grid."""
+    return torch.stack([shifted(boundary, dy, dx, y, x) for y, x in path(dy, dx)]).amax(dim=0)
+
+
 def _transition(boundary: Float[Tensor, "h w"], radius: int, beta: int | float) -> Float[Tensor, "N N"]:
     """The sparse transpose of ``T``: row j holds the weights of cell j's mean. The outside has no links."""
     cells = torch.arange(boundary.numel(), device=boundary.device).reshape(boundary.shape)
@@ -60,11 +101,10 @@ def _transition(boundary: Float[Tensor, "h w"], radius: int, beta: int | float) 
     for dy, dx in half_plane_offsets(radius):
         if dy >= boundary.shape[0] or abs(dx) >= boundary.shape[1]:
             continue
-        affinity = 1 - torch.stack([_shifted(boundary, dy, dx, y, x) for y, x in path(dy, dx)]).amax(dim=0)
-        weight = affinity.flatten() ** beta
+        weight = (1 - highest_on_path(boundary, dy, dx)).flatten() ** beta
         linked = weight > WEAKEST_LINK
-        start = _shifted(cells, dy, dx, 0, 0).flatten()[linked]
-        end = _shifted(cells, dy, dx, dy, dx).flatten()[linked]
+        start = shifted(cells, dy, dx, 0, 0).flatten()[linked]
+        end = shifted(cells, dy, dx, dy, dx).flatten()[linked]
         rows += [start, end]
         columns += [end, start]
         weights += [weight[linked]] * 2
@@ -77,10 +117,3 @@ def _transition(boundary: Float[Tensor, "h w"], radius: int, beta: int | float) 
         # Only the announcement that CSR is a young format; its product is 20 times faster than COO's here.
         warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
         return transposed.to_sparse_csr()
-
-
-def _shifted(grid: Tensor, dy: int, dx: int, y: int, x: int) -> Tensor:
-    """``grid[i + (y, x)]`` for every cell i for which i and i + (dy, dx) both lie on the grid."""
-    height, width = grid.shape[0] - dy, grid.shape[1] - abs(dx)
-    left = max(-dx, 0) + x
-    return grid[y : y + height, left : left + width]

@@ -13,10 +13,10 @@ from pcc.data.images import image_size as own_size
 from pcc.data.manifest import Manifest, Record
 from pcc.data.samples import image_tensor
 from pcc.errors import call_with
-from pcc.files import digest, resumable_directory
+from pcc.files import digest
 from pcc.hardware import Precision, autocast, device
 from pcc.plugins import load_attribute
-from pcc.progress import track
+from pcc.stages.shards import write_shard
 from pcc.stages.trained import load_classifier
 
 Batch = list[tuple[Record, tuple[int, int]]]
@@ -75,24 +75,28 @@ def localize(
         "code": code,
         "shard": shard,
     }
-    batches = list(_batches(data.select("train", shard), image_size, resize, patch, batch_size))
-    with resumable_directory(output, key) as work:
-        parts = [work / f"{number:06d}.safetensors" for number in range(len(batches))]
-        for part, batch in track(list(zip(parts, batches, strict=True)), f"localize {type} {shard}"):
-            if not part.exists():
-                with torch.inference_mode(), autocast(precision):
-                    artifacts.write_maps(part, _localize(localizer, data, batch))
-        found = {image_id: maps for part in parts for image_id, maps in artifacts.read_maps(part)}
-        order = [record.image_id for record in data.select("train", shard)]
-        artifacts.write_maps(output, {image_id: found[image_id] for image_id in order})
-        artifacts.write_provenance(
-            output.with_suffix(".provenance.json"),
-            settings=everything,
-            inputs=inputs,
-            started=started,
-            code=code,
-            shard=shard,
-        )
+    records = data.select("train", shard)
+
+    def compute(batch: Batch) -> dict[str, artifacts.Maps]:
+        with torch.inference_mode(), autocast(precision):
+            return _localize(localizer, data, batch)
+
+    write_shard(
+        output,
+        key,
+        list(_batches(records, image_size, resize, patch, batch_size)),
+        compute,
+        [record.image_id for record in records],
+        f"localize {type} {shard}",
+    )
+    artifacts.write_provenance(
+        output.with_suffix(".provenance.json"),
+        settings=everything,
+        inputs=inputs,
+        started=started,
+        code=code,
+        shard=shard,
+    )
 
 
 def _localize(localizer: torch.nn.Module, data: Manifest, batch: Batch) -> dict[str, artifacts.Maps]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 
 from pcc.data.manifest import Manifest, Record
-from pcc.data.training_masks import check_training_masks
+from pcc.data.training_masks import check_training_masks, pseudo_masks_of
 from pcc.errors import InputError
 from pcc.models.segmenter import build_segmenter
 from pcc.stages.trained import train_to
@@ -42,7 +42,7 @@ def train_segmenter(
     """
     data = Manifest.read(manifest)
     records = data.select(split="train")
-    files = _true_masks(records) if supervision == "masks" else _pseudo_masks(records, masks)
+    files = _true_masks(records) if supervision == "masks" else pseudo_masks_of(records, masks)
     records = [record for record in records if record.image_id in files]
     check_training_masks(files, data)
     torch.manual_seed(seed)
@@ -75,13 +75,3 @@ def _true_masks(records: Sequence[Record]) -> Mapping[str, Path]:
             "supervision: masks needs true masks, and no training image of this data set has one"
         )
     return files
-
-
-def _pseudo_masks(records: Sequence[Record], folders: Sequence[Path]) -> Mapping[str, Path]:
-    found = {file.stem: file for folder in folders for file in folder.glob("*.png")}
-    if missing := [record.image_id for record in records if record.image_id not in found]:
-        raise InputError(
-            f"{len(missing)} training images have no pseudo mask, first {missing[0]}; "
-            "run `pcc pseudo_masks` for all shards"
-        )
-    return {record.image_id: found[record.image_id] for record in records}

@@ -43,7 +43,7 @@ def train_to(
 
     Args:
         output: folder of the artifact.
-        model: a classifier or a segmenter.
+        model: a classifier, a segmenter or a boundary network.
         description: what `load_classifier` or `load_segmenter` needs to build it again.
         manifest: path of the manifest.
         records: training images.
@@ -119,21 +119,24 @@ def _plan(
 
 def load_classifier(folder: Path) -> Method:
     """The trained method of ``folder``, in evaluation mode."""
-    made = _description(folder)
-    method = load_method(
-        made["type"], len(made["classes"]), made["clusters"], _without_weights(made["model"])
-    )
-    return _with_weights(method, folder)
+    made = read_description(folder)
+    method = load_method(made["type"], len(made["classes"]), made["clusters"], without_weights(made["model"]))
+    return with_weights(method, folder)
 
 
 def load_segmenter(folder: Path) -> Segmenter:
     """The trained segmenter of ``folder``, in evaluation mode."""
-    made = _description(folder)
-    segmenter = build_segmenter(made["type"], len(made["classes"]) + 1, _without_weights(made["model"]))
-    return _with_weights(segmenter, folder)
+    made = read_description(folder)
+    segmenter = build_segmenter(made["type"], len(made["classes"]) + 1, without_weights(made["model"]))
+    return with_weights(segmenter, folder)
 
 
-def _description(folder: Path) -> dict[str, Any]:
+def read_description(folder: Path) -> dict[str, Any]:
+    """What was written beside the weights of ``folder``.
+
+    Raises:
+        InputError: no trained network is there.
+    """
     if not (folder / DESCRIPTION).is_file():
         raise InputError(
             f"{folder}: no trained network here ({DESCRIPTION} is missing); run its training stage"
@@ -141,13 +144,14 @@ def _description(folder: Path) -> dict[str, Any]:
     return read_json(folder / DESCRIPTION)
 
 
-def _with_weights(network: N, folder: Path) -> N:
+def with_weights(network: N, folder: Path) -> N:
+    """``network`` with the weights of ``folder``, in evaluation mode."""
     network.load_state_dict(load_file(folder / WEIGHTS))
     return network.eval().requires_grad_(False)
 
 
-def _without_weights(settings: Any) -> Any:
+def without_weights(settings: Any) -> Any:
     """The same settings with random weights wherever some are named: the artifact's own replace them."""
     if isinstance(settings, Mapping):
-        return {k: "random" if k == "weights" else _without_weights(v) for k, v in settings.items()}
+        return {k: "random" if k == "weights" else without_weights(v) for k, v in settings.items()}
     return settings

@@ -14,12 +14,15 @@ from pcc.artifacts import read_maps, read_mask, write_clusters, write_mask
 from pcc.data.manifest import Manifest
 from pcc.errors import InputError
 from pcc.files import digest
+from pcc.refine.random_walk import refine
 from pcc.stages import localize as localize_stage
 from pcc.stages import pseudo_masks as pseudo_masks_stage
+from pcc.stages.boundaries import boundaries
 from pcc.stages.localize import localize
 from pcc.stages.pseudo_masks import pseudo_masks
 from pcc.stages.segment import segment
 from pcc.stages.train import train
+from pcc.stages.train_boundary import train_boundary
 from pcc.stages.train_segmenter import train_segmenter
 from pcc.stages.trained import load_classifier, load_segmenter
 
@@ -251,3 +254,45 @@ def test_a_shard_that_is_none_is_one_clear_line(manifest: Path, classifier: Path
     with pytest.raises(InputError, match="no trained network here"):
         maps_of(manifest, tmp_path / "nowhere", tmp_path / "001.safetensors")
     assert artifacts.IGNORE == 255
+
+
+def test_the_random_walk_from_confident_labels_to_masks(
+    manifest: Path, classifier: Path, tmp_path: Path
+) -> None:
+    """Boundaries are learned from masks of all shards, predicted by shard, and walked between."""
+    kernels = {"gaussian": {"sxy": 1, "weight": 0.1}, "bilateral": {"sxy": 5, "srgb": 5, "weight": 0.1}}
+    folders, maps = [], {}
+    for shard in ("000", "001"):
+        maps[shard] = maps_of(manifest, classifier, tmp_path / f"{shard}.safetensors", shard=shard)
+        folders.append(tmp_path / f"sure/{shard}")
+        pseudo_masks(manifest, maps[shard], folders[-1], type="confident", **kernels)
+    training = {**TRAINING, "phases": [{"name": "main", "epochs": 1, "lr": 0.1}], "optimizer": "sgd"}
+    train_boundary(
+        manifest,
+        folders,
+        tmp_path / "boundary",
+        model={"backbone": BACKBONE, "width": 4, "radius": 3},
+        training=training,
+    )
+    boundaries(manifest, tmp_path / "boundary", tmp_path / "walls.safetensors", shard="000")
+    walls = dict(read_maps(tmp_path / "walls.safetensors"))
+    assert {found.values.shape for found in walls.values()} == {(1, 8, 8)}
+    assert list(walls) == [image_id for image_id, _ in read_maps(maps["000"])]
+    masks = tmp_path / "walked"
+    pseudo_masks(
+        manifest, maps["000"], masks, type="random_walk", boundaries=tmp_path / "walls.safetensors", steps=4
+    )
+    for image_id, found in read_maps(maps["000"]):
+        expected = refine(np.zeros((32, 32, 3), np.uint8), found.values, walls[image_id].values[0], steps=4)
+        mask = read_mask(masks / f"{image_id}.png")
+        np.testing.assert_array_equal(mask, np.array(found.classes, np.uint8)[expected])
+    with pytest.raises(InputError, match="setting 'boundary' is missing"):
+        pseudo_masks(manifest, maps["000"], tmp_path / "none", type="random_walk")
+    with pytest.raises(InputError, match="is missing; run `pcc boundaries` again"):
+        pseudo_masks(
+            manifest,
+            maps["001"],
+            tmp_path / "other",
+            type="random_walk",
+            boundaries=tmp_path / "walls.safetensors",
+        )

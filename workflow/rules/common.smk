@@ -75,21 +75,29 @@ def used_clusters():
     """The partitions that any experiment or score depends on, but for those without a cluster."""
     methods = {chosen["method"] for chosen in BRANCHES.values() if chosen["method"]}
     used = {config["methods"][method]["clusters"] for method in methods} | {config["scoring"]["clusters"]}
-    return [n for n, chosen in config["clusters"].items() if n in used and chosen.get("provider", n) != "none"]
+    return [
+        n for n, chosen in config["clusters"].items() if n in used and chosen.get("provider", n) != "none"
+    ]
 
 
 def trainings():
-    """The folder of every classifier and segmenter behind a number, and the rule that trains it."""
+    """The folder of every network behind a number, and the rule that trains it."""
     scored = [BRANCHES[branch] for branch in scored_branches()]
     classifiers = {
         f"{chosen['method']}/seed-{chosen['seed']}": "train" for chosen in scored if chosen["method"]
     }
+    walks = {
+        branch: "train_boundary"
+        for branch in scored_branches()
+        if last_step(BRANCHES[branch]) == "refinement"
+        and "boundary" in config["refinements"][BRANCHES[branch]["refinement"]]
+    }
     segmenters = {b: "train_segmenter" for b in scored_branches() if last_step(BRANCHES[b]) == "segmenter"}
-    return classifiers | segmenters
+    return classifiers | walks | segmenters
 
 
 def losses():
-    folders = {"train": "classifier", "train_segmenter": "segmenter"}
+    folders = {"train": "classifier", "train_boundary": "boundary", "train_segmenter": "segmenter"}
     return [
         f"<results>/{branch}/{folders[rule_name]}/losses.csv" for branch, rule_name in trainings().items()
     ]
@@ -107,6 +115,15 @@ def entry(part, wildcards, *keys):
     name = BRANCHES[wildcards.branch][part] if "branch" in wildcards.keys() else wildcards[part]
     settings = {BLOCKS[part].names_module: name, **config[BLOCKS[part].key][name]}
     return {key: settings[key] for key in keys or settings}
+
+
+def boundary(wildcards):
+    """How the boundaries of a refinement are learned; empty where it needs none."""
+    return entry("refinement", wildcards).get("boundary", {})
+
+
+def refinement_settings(wildcards):
+    return {k: v for k, v in entry("refinement", wildcards).items() if k != "boundary"}
 
 
 def module_of(part, wildcards):

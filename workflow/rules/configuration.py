@@ -118,6 +118,11 @@ def undefined(config: Mapping[str, Any]) -> Iterator[str]:
     references.append(("scoring.clusters", config["scoring"]["clusters"], "clusters"))
     for i, experiment in enumerate(config["experiments"]):
         references += [(f"experiments.{i}.{step}", experiment.get(step), BLOCKS[step].key) for step in CHAIN]
+    references += [
+        (f"refinements.{n}.boundary.labels", r["boundary"]["labels"], "refinements")
+        for n, r in config["refinements"].items()
+        if "boundary" in r
+    ]
     for where, name, block in references:
         if name is not None and name not in config[block]:
             yield f"{where}: no '{name}' under {block}; allowed: {', '.join(config[block]) or 'none is defined'}"

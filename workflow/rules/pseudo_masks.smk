@@ -3,9 +3,14 @@
 
 rule pseudo_masks:
     input:
-        lambda wildcards: files_in(entry("refinement", wildcards)),
+        lambda wildcards: files_in(refinement_settings(wildcards)),
         manifest="<results>/data/manifest.csv",
         maps="<results>/{method}/seed-{seed}/{localization}/maps/{shard}.safetensors",
+        boundaries=lambda wildcards: (
+            "<results>/{method}/seed-{seed}/{localization}/{refinement}/boundaries/{shard}.safetensors"
+            if boundary(wildcards)
+            else []
+        ),
     output:
         directory("<results>/{method}/seed-{seed}/{localization}/{refinement}/pseudo_masks/{shard}"),
     log:
@@ -19,9 +24,12 @@ rule pseudo_masks:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
-        settings=lambda wildcards: as_json(entry("refinement", wildcards)),
+        boundaries=lambda wildcards, input: [
+            f"--boundaries={path}" for path in input.boundaries and [input.boundaries]
+        ],
+        settings=lambda wildcards: as_json(refinement_settings(wildcards)),
         code=lambda wildcards: code_of("pcc.stages.pseudo_masks", module_of("refinement", wildcards)),
     shell:
-        "python -m pcc pseudo_masks --manifest {input.manifest:q} --maps {input.maps:q}"
+        "python -m pcc pseudo_masks --manifest {input.manifest:q} --maps {input.maps:q} {params.boundaries:q}"
         " --output {output:q} --settings {params.settings:q}"
         " --threads {threads} --code {params.code} > {log:q} 2>&1"

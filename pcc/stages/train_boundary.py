@@ -1,0 +1,56 @@
+"""Train the boundary network of the random walk on masks that are sure in places."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pcc.data.manifest import Manifest
+from pcc.data.training_masks import check_training_masks, pseudo_masks_of
+from pcc.errors import call_with
+from pcc.models.boundary import BoundaryNetwork
+from pcc.stages.trained import train_to
+
+
+def train_boundary(
+    manifest: Path,
+    masks: Sequence[Path],
+    output: Path,
+    *,
+    model: dict[str, Any],
+    training: dict[str, Any],
+    seed: int = 0,
+    threads: int = 1,
+    code: str = "",
+) -> None:
+    """Train on the masks in ``masks``, in which 255 says that nothing is known.
+
+    Args:
+        manifest: manifest.csv.
+        masks: folders of pseudo masks, one per shard; refinement `confident` makes the published ones.
+        output: folder for weights.safetensors, model.json, losses.csv, tensorboard/, provenance.json.
+        model: settings of `BoundaryNetwork`.
+        training: see `pcc.stages.trained.train_to`.
+        seed: of initial weights, order and augmentation.
+        threads: CPU threads.
+        code: fingerprint of the stage's code.
+    """
+    data = Manifest.read(manifest)
+    records = data.select(split="train")
+    files = pseudo_masks_of(records, masks)
+    check_training_masks(files, data)
+    torch.manual_seed(seed)
+    train_to(
+        output,
+        call_with(BoundaryNetwork, model, "boundary.model"),
+        {"type": "boundary", "model": model},
+        manifest=manifest,
+        records=records,
+        masks=files,
+        training=training,
+        inputs=[manifest, *masks],
+        seed=seed,
+        threads=threads,
+        code=code,
+    )
