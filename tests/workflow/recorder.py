@@ -7,6 +7,7 @@ from pathlib import Path
 FILES = {
     "prepare": ["manifest.csv", "dataset.json"],
     "train": ["weights.safetensors", "model.json", "losses.csv"],
+    "train_boundary": ["weights.safetensors", "model.json", "losses.csv"],
     "train_segmenter": ["weights.safetensors", "model.json", "losses.csv"],
     "pseudo_masks": ["image.png"],
     "segment": ["image.png"],

@@ -107,20 +107,50 @@ def test_experiments_share_what_they_have_in_common(finished: Project) -> None:
     }
 
 
-def test_a_prompt_asks_the_language_model_again_and_nothing_else_does(finished: Project) -> None:
+def test_a_prompt_asks_the_language_model_again_and_nothing_else_does(edited: Project) -> None:
     """A classifier of its own shows what follows."""
     methods = {**CONFIG["methods"], "asked": {"type": "pcc", "clusters": "llm"}}
     experiments = [*CONFIG["experiments"], {"method": "asked", "localization": "cam"}]
-    finished.configure(CONFIG | {"methods": methods, "experiments": experiments})
-    finished.snakemake()
-    prompts = finished.folder / "resources/prompts/clusters.yaml"
+    edited.configure(CONFIG | {"methods": methods, "experiments": experiments})
+    edited.snakemake()
+    prompts = edited.folder / "resources/prompts/clusters.yaml"
     kept = prompts.read_text()
     prompts.write_text(kept.replace("version: 1", "version: 2"))
-    pending = finished.pending()
+    pending = edited.pending()
     assert "clusters: results/toy/clusters/llm/clusters.json" in pending
     assert not [job for job in pending if "taxonomy" in job or "/pcc/" in job or "/cam/seed" in job]
     prompts.write_text(kept)
-    finished.configure(CONFIG)
+
+
+def test_a_walk_brings_its_boundaries_and_the_masks_they_are_learned_from(edited: Project) -> None:
+    walk = {
+        "type": "random_walk",
+        "beta": 8,
+        "boundary": {"labels": "crf", "model": {"width": 8}, "training": {}},
+    }
+    experiment = {"method": "pcc", "localization": "cam", "refinement": "walk"}
+    changes = {
+        "refinements": {**CONFIG["refinements"], "walk": walk},
+        "experiments": [*CONFIG["experiments"], experiment],
+    }
+    edited.configure(CONFIG | changes)
+    edited.snakemake()
+    run = "results/toy/pcc/seed-0/cam"
+    called = {call["stage"]: call for call in calls(edited)}
+    assert called["train_boundary"]["--masks"] == [
+        f"{run}/crf/pseudo_masks/{shard}" for shard in ("000", "001")
+    ]
+    assert json.loads(called["train_boundary"]["--settings"][0]) == {"model": {"width": 8}, "training": {}}
+    assert called["boundaries"]["--network"] == [f"{run}/walk/boundary"]
+    masks = [c for c in calls(edited) if c["--output"][0].startswith(f"{run}/walk/pseudo_masks")]
+    for call in masks:
+        shard = Path(call["--output"][0]).name
+        assert call["--boundaries"] == [f"{run}/walk/boundaries/{shard}.safetensors"]
+    assert json.loads(masks[0]["--settings"][0]) == {"type": "random_walk", "beta": 8}
+    edited.configure(
+        CONFIG | {**changes, "refinements": {**changes["refinements"], "walk": {**walk, "beta": 9}}}
+    )
+    assert {job.split(":")[0] for job in edited.pending()} == {"pseudo_masks", "evaluate"}
 
 
 def test_stages_are_handed_their_slice_of_the_configuration(finished: Project) -> None:
