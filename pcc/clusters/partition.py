@@ -18,6 +18,7 @@ from pcc.errors import InputError
 
 Partition = Sequence[Sequence[str]] | Sequence[Mapping[str, Any]] | Mapping[str, Sequence[str]]
 CUT = 0.5  # names that are together in half of the partitions, on average, stay together (pcc.md §1)
+LONGEST_SHOWN = 80
 TIE = 1e-9  # pairs exactly at the threshold are together in spite of rounding
 
 
@@ -47,23 +48,26 @@ def validate(clusters: Partition, names: Sequence[str]) -> None:
         InputError: one line for each name missing, repeated or unknown, and for each empty cluster.
     """
     groups = members(clusters)
-    counts = Counter(name for group in groups for name in group)
-    problems = [
-        f"clusters: cluster {number} is empty; drop it" for number, group in enumerate(groups, 1) if not group
-    ]
-    problems += [
-        f"clusters: '{name}' is missing; put it into one cluster" for name in names if name not in counts
-    ]
-    problems += [
-        f"clusters: '{name}' is given {count} times; keep it in one cluster"
-        for name, count in counts.items()
-        if count > 1
-    ]
-    problems += [
-        f"clusters: '{name}' is unknown; {_meant(name, names)}" for name in counts if name not in names
-    ]
+    counts, known = Counter(name for group in groups for name in group), set(names)
+    meant = {name.strip().casefold(): name for name in names}
+    problems = [f"cluster {number} is empty; drop it" for number, group in enumerate(groups, 1) if not group]
+    problems += [f"{shown(name)} is missing; put it into one cluster" for name in names if name not in counts]
+    for name, count in counts.items():
+        if count > 1:
+            problems.append(f"{shown(name)} is given {count} times; keep it in one cluster")
+        if name not in known:
+            # Names differ in case and spaces more often than they are invented.
+            near = meant.get(name.strip().casefold())
+            advice = "it is none of the class names" if near is None else f"write it as {shown(near)}"
+            problems.append(f"{shown(name)} is unknown; {advice}")
     if problems:
-        raise InputError(problems)
+        raise InputError([f"clusters: {problem}" for problem in problems])
+
+
+def shown(name: str) -> str:
+    """A name as it may stand in a message, whatever it holds: quoted, on one line, not long."""
+    plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name[:LONGEST_SHOWN])
+    return f"'{plain}'" if len(name) <= LONGEST_SHOWN else f"'{plain}…'"
 
 
 def same(a: Partition, b: Partition) -> bool:
@@ -146,10 +150,3 @@ def _pairs(counts: np.ndarray) -> int:
 def _assignment(partition: Partition, names: Sequence[str]) -> Int64[np.ndarray, "n"]:
     number = {name: index for index, group in enumerate(members(partition)) for name in group}
     return np.array([number[name] for name in names])
-
-
-def _meant(name: str, names: Sequence[str]) -> str:
-    """Names differ in case and spaces more often than they are invented."""
-    plain = name.strip().casefold()
-    meant = next((n for n in names if n.strip().casefold() == plain), None)
-    return "it is none of the class names" if meant is None else f"write it as '{meant}'"

@@ -107,8 +107,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         stored = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: file is missing; check the path") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not YAML ({' '.join(str(error).split())}); correct it") from error
     if not isinstance(stored, dict):

@@ -1,16 +1,17 @@
 """What a model replied, as clusters or as faults. Replies are data: parsed as JSON, never evaluated."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pcc.clusters.partition import validate
+from pcc.clusters.partition import shown, validate
 from pcc.errors import InputError
 
 STARTS = 200  # places in a reply where JSON is looked for; prose has few braces, an attack has many
-LONGEST_NAME = 200
+LONGEST_NAME = 80
 MOST_FAULTS = 40
 
 
@@ -35,32 +36,37 @@ def read_reply(reply: str, names: Sequence[str]) -> dict[str, list[str]]:
     Raises:
         InputError: one line for each fault, fit to be shown to the model; nothing is put right in silence.
     """
-    answers = list(_answers(reply))
-    if not answers:
-        raise InputError(
-            'no JSON object of the form {"clusters": [{"name": ..., "members": [...]}]} in the answer'
-        )
-    clusters = answers[-1].clusters  # a model that thinks aloud concludes at the end
-    titles = [cluster.name.strip()[:LONGEST_NAME] for cluster in clusters]
-    faults = [
-        f"cluster name '{title}' is given {titles.count(title)} times; merge those clusters or rename one"
-        for title in dict.fromkeys(titles)
-        if titles.count(title) > 1
-    ]
-    try:
-        validate([cluster.members for cluster in clusters], names)
-    except InputError as error:
-        faults += [problem.removeprefix("clusters: ") for problem in error.problems]
+    faults = ['no JSON object of the form {"clusters": [{"name": ..., "members": [...]}]} in the answer']
+    for answer in reversed(list(_answers(reply))):  # a model that thinks aloud concludes at the end
+        titles = [cluster.name.strip() for cluster in answer.clusters]
+        found = [*_title_faults(titles), *_member_faults(answer, names)]
+        if not found:
+            return {title: cluster.members for title, cluster in zip(titles, answer.clusters, strict=True)}
+        faults = found if len(faults) == 1 else faults
     if len(faults) > MOST_FAULTS:
         faults = [*faults[:MOST_FAULTS], f"and {len(faults) - MOST_FAULTS} faults more"]
-    if faults:
-        raise InputError(faults)
-    return {title: cluster.members for title, cluster in zip(titles, clusters, strict=True)}
+    raise InputError(faults)
+
+
+def _title_faults(titles: Sequence[str]) -> Iterator[str]:
+    for title, count in Counter(titles).items():
+        if count > 1:
+            yield f"cluster name {shown(title)} is given {count} times; merge those clusters or rename one"
+        if not title or not title.isprintable() or len(title) > LONGEST_NAME:
+            yield f"cluster name {shown(title)} will not do; give a short one of plain letters"
+
+
+def _member_faults(answer: Answer, names: Sequence[str]) -> list[str]:
+    try:
+        validate([cluster.members for cluster in answer.clusters], names)
+    except InputError as error:
+        return [problem.removeprefix("clusters: ") for problem in error.problems]
+    return []
 
 
 def _answers(reply: str) -> Iterator[Answer]:
     """Every outermost JSON value in a text that reads as an answer."""
-    decoder, position = json.JSONDecoder(), 0
+    decoder, position = json.JSONDecoder(object_pairs_hook=_unique), 0
     for _ in range(STARTS):
         starts = [start for start in (reply.find(c, position) for c in "{[") if start >= 0]
         if not starts:
@@ -77,6 +83,14 @@ def _answers(reply: str) -> Iterator[Answer]:
             continue
         if answer.clusters:
             yield answer
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON lets a later key overwrite an earlier one; here that would drop members without a word."""
+    for key, count in Counter(key for key, _ in pairs).items():
+        if count > 1:
+            raise InputError(f"{shown(key)} is a key {count} times in one object; give each once")
+    return dict(pairs)
 
 
 def _usual_form(value: Any) -> Any:

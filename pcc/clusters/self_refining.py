@@ -10,6 +10,8 @@ from pcc.errors import InputError
 from pcc.progress import log
 
 Ask = Callable[[list[Message]], str]
+DEALINGS = 3  # rounds without a change that end a refinement in parts: each brings other clusters together
+SHOWN_FAULTS = 3
 LONGEST_QUOTE = 20_000  # characters of a faulty answer that are shown to the model again
 
 
@@ -20,8 +22,8 @@ class Outcome:
     Attributes:
         clusters: name → members, an exact partition.
         rounds: refinement rounds taken.
-        settled: whether the last round changed nothing; False: the rounds ran out, or the partition came back to
-            an earlier one and would go round for ever.
+        settled: whether the last round changed nothing (the last `DEALINGS` rounds, where names are asked about in
+            parts); False: the rounds ran out, or the partition came back to an earlier one and would go round for ever.
     """
 
     clusters: dict[str, list[str]]
@@ -54,13 +56,15 @@ class Conversation:
             InputError: an answer still has faults after ``max_repairs`` repairs.
         """
         clusters = self._propose(names)
-        seen = [clusters]
+        whole = len(names) <= self.names_per_request
+        seen, unchanged = [clusters], 0
         for number in range(1, self.max_rounds + 1):
             clusters = self._refine(clusters, number)
             log.info("round %d: %d clusters", number, len(clusters))
-            if same(clusters, seen[-1]):
+            unchanged = unchanged + 1 if same(clusters, seen[-1]) else 0
+            if unchanged == (1 if whole else DEALINGS):
                 return Outcome(clusters, number, True)
-            if any(same(clusters, earlier) for earlier in seen):
+            if whole and any(same(clusters, earlier) for earlier in seen):
                 log.warning("the partition came back to an earlier one; it would not settle")
                 return Outcome(clusters, number, False)
             seen.append(clusters)
@@ -80,7 +84,7 @@ class Conversation:
         for part in parts(clusters, self.names_per_request, round_number):
             members = [name for group in part.values() for name in group]
             for name, group in self._valid(self.prompts.refine(part), members).items():
-                refined[_free(name, refined)] = group
+                refined[free_name(name, refined)] = group
         return refined
 
     def _valid(self, messages: list[Message], names: Sequence[str]) -> dict[str, list[str]]:
@@ -95,7 +99,8 @@ class Conversation:
             log.info("answer %d has faults: %s", repair + 1, "; ".join(faults[:3]))
             quoted = {"role": "assistant", "content": reply[:LONGEST_QUOTE]}
             asked = [*messages, quoted, self.prompts.repair(faults, len(names))]
-        raise InputError([f"the answer after {self.max_repairs} repairs: {fault}" for fault in faults])
+        first = "; ".join(faults[:SHOWN_FAULTS])
+        raise InputError(f"the answer after {self.max_repairs} repairs still has faults: {first}")
 
 
 def parts(
@@ -121,8 +126,8 @@ def _dealt(names: list[str], stride: int) -> list[str]:
     return [name for start in range(stride) for name in names[start::stride]]
 
 
-def _free(name: str, taken: Mapping[str, object]) -> str:
-    """Parts of one round may hit on the same cluster name without meaning the same cluster."""
+def free_name(name: str, taken: Mapping[str, object]) -> str:
+    """``name``, or with a number behind it: two parts of one round may hit on the same name for different clusters."""
     number, free = 2, name
     while free in taken:
         number, free = number + 1, f"{name} {number}"

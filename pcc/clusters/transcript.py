@@ -73,7 +73,7 @@ class Transcript:
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            file.write(json.dumps(entry) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
@@ -82,8 +82,7 @@ def is_finished(path: Path, purpose: str) -> bool:
     """Whether the transcript at ``path`` led to an answer for the same purpose: nobody need be asked again."""
     if not path.is_file():
         return False
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return bool(lines) and lines[-1] == json.dumps({FINISHED: purpose})
+    return path.read_bytes().endswith(f"{json.dumps({FINISHED: purpose})}\n".encode())
 
 
 class Replay:
@@ -98,7 +97,7 @@ class Replay:
         self.replies: dict[str, deque[Reply]] = defaultdict(deque)
         if not path.is_file():
             raise InputError(f"{path}: transcript is missing; check the path")
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(path.read_bytes().splitlines(), 1):
             try:
                 entry = json.loads(line)
                 if FINISHED not in entry and entry.get("reply") is not None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from pcc.errors import InputError
 from pcc.files import atomic_path
 
+rcParams["text.parse_math"] = False  # class names are data: a dollar sign in one starts no formula
 # Okabe & Ito's palette, its yellow last because it is faint on white.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#666666", "#F0E442")
 TEXT = {"title": 11.0, "label": 9.0, "small": 7.5}

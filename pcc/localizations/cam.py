@@ -54,7 +54,9 @@ class Localization(nn.Module):
         size = [
             max(1, round(side * scale / self.multiple_of)) * self.multiple_of for side in images.shape[-2:]
         ]
-        return functional.interpolate(images, size, mode="bicubic", align_corners=False).clamp(0, 1)
+        return functional.interpolate(
+            images, size, mode="bicubic", align_corners=False, antialias=True
+        ).clamp(0, 1)
 
 
 def present_channels(labels: Float[Tensor, "K"]) -> list[int]:

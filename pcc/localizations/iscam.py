@@ -48,10 +48,12 @@ class Localization(Grouping):
     def _at_scale(
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
     ) -> Float[Tensor, "B C h w"]:
-        features = self.features(images)
+        features = self.features(images).float()
         shown = labels if self.competitors == "present" else torch.ones_like(labels)
         maps = self.method.to_maps(self.over_flips(self.method.activations, images), shown)
-        maps = resize(maps, (features.shape[2], features.shape[3]))
+        maps = resize(maps.float(), (features.shape[2], features.shape[3]))
         present = functional.pad(labels, (1, 0), value=1.0)[:, :, None, None].expand_as(maps)
-        seeds = structure_seeds(features, maps, present, self.background_discount)
-        return image_specific_cams(features, prototypes(features, seeds))
+        # Cosines and their prototypes lose too much in half precision.
+        with torch.autocast(images.device.type, enabled=False):
+            seeds = structure_seeds(features, maps, present, self.background_discount)
+            return image_specific_cams(features, prototypes(features, seeds))

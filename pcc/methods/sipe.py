@@ -35,6 +35,7 @@ class SIPE(Method):
             as they were drawn).
         background_from: whose maps take area from the background: ``all`` classes, as in the released code, where an
             absent class with any positive logit eats background, or the ``present`` ones.
+            (For `iscam` with ``competitors: all`` every class counts as present.)
         background_discount: factor on the background's soft IoU when cells are given to classes.
         query: features that cells are compared by in training: the ``last`` stage, as in the released code, or the
             ``hierarchical`` feature, as at inference (pitfall P3: with ``last``, training and inference differ).
@@ -64,14 +65,11 @@ class SIPE(Method):
         self.backbone_lr, self.consistency = backbone_lr, consistency
         self.background_from, self.background_discount = background_from, background_discount
         self.query = query
-        with torch.no_grad():
-            side = 2 * self.backbone.multiple_of * self.backbone.stride
-            taps = self.backbone.stages(torch.zeros(1, 3, side, side), STAGES)
-        if len(taps) != STAGES:
+        widths = self.backbone.stage_widths[-STAGES:]
+        if len(widths) < STAGES:
             raise InputError(
-                f"model.backbone: {backbone['name']} has {len(taps)} stages; SIPE needs {STAGES}"
+                f"model.backbone: {backbone['name']} has {len(widths)} stages; SIPE needs {STAGES}"
             )
-        widths = [tap.shape[1] for tap in taps]
         self.side = nn.ModuleList(
             nn.Conv2d(width, out, 1, bias=False) for width, out in zip(widths, side_channels, strict=True)
         )
@@ -95,10 +93,11 @@ class SIPE(Method):
         if self.consistency:
             # Cosines and their prototypes lose too much in half precision.
             with torch.autocast(logits.device.type, enabled=False):
+                taps = [tap.float() for tap in taps]
                 valid = self._valid(batch, logits.shape[-2:])
                 maps = self._maps(logits.float(), batch.labels) * valid
-                features = self._hierarchical(taps).float()
-                query = taps[-1].float() if self.query == "last" else features
+                features = self._hierarchical(taps)
+                query = taps[-1] if self.query == "last" else features
                 seeds = structure_seeds(query, maps, valid, self.background_discount)
                 specific = image_specific_cams(features, prototypes(features, seeds))
                 losses["consistency"] = self.consistency * consistency_loss(maps, specific)

@@ -66,7 +66,12 @@ class Backbone(nn.Module):
         with torch.no_grad():
             side = self.multiple_of * math.ceil(64 / self.multiple_of)
             self.network.eval()
-            grid = self(torch.zeros(1, 3, side, side))
+            try:
+                grid = self(torch.zeros(1, 3, side, side))
+            except (RuntimeError, AssertionError) as error:
+                raise InputError(
+                    f"backbone.name: {name} takes images of one size only, or gives no grid; use another network"
+                ) from error
         self.dim, self.stride = grid.shape[1], side // grid.shape[2]
 
     @property
@@ -84,6 +89,11 @@ class Backbone(nn.Module):
             return concatenate_levels(taps)
         features = self.network.forward_features(images)
         return self.to_grid(features, images) if self.is_vit else features
+
+    @property
+    def stage_widths(self) -> list[int]:
+        """Channels of each stage of a CNN, of each block of a ViT."""
+        return [int(info["num_chs"]) for info in self.network.feature_info]
 
     def stages(self, images: Float[Tensor, "B 3 H W"], count: int = 4) -> list[Float[Tensor, "B _ _ _"]]:
         """Features of the last ``count`` stages of a CNN (blocks of a ViT), each on its own grid."""
@@ -183,10 +193,14 @@ def _create(name: str, pretrained: bool, settings: dict[str, Any]) -> nn.Module:
         raise InputError(
             f"backbone.name: timm has no '{name}'; near: {', '.join(near) or 'see timm.list_models()'}"
         )
-    if "vit" in name:
-        settings = {"dynamic_img_size": True, **settings}
     try:
-        return timm.create_model(name, pretrained=pretrained, num_classes=0, **settings)
+        try:  # plain ViTs alone know this setting; what else has "vit" in its name does not
+            any_size = {"dynamic_img_size": True, **settings} if "vit" in name else settings
+            return timm.create_model(name, pretrained=pretrained, num_classes=0, **any_size)
+        except TypeError as error:
+            if "dynamic_img_size" not in str(error):
+                raise
+            return timm.create_model(name, pretrained=pretrained, num_classes=0, **settings)
     except TypeError as error:
         raise InputError(f"backbone.settings: {name} refuses them ({error})") from error
     except (OSError, RuntimeError) as error:

@@ -4,6 +4,7 @@ Two cells of the same class should have no boundary on the way between them, two
 displacement head of IRN is left out: it shares frozen weights alone with the boundaries, and serves instances only.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -35,24 +36,20 @@ class BoundaryNetwork(nn.Module):
         super().__init__()
         self.backbone = call_with(Backbone, backbone, "boundary.model.backbone")
         self.radius = radius
-        with torch.no_grad():
-            taps = self.backbone.stages(torch.zeros(1, 3, 64, 64), self.taps)
+        channels = self.backbone.stage_widths[-TAPS:]
         self.heads = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(tap.shape[1], width, 1, bias=False), nn.GroupNorm(4, width))
-            for tap in taps
+            nn.Sequential(nn.Conv2d(count, width, 1, bias=False), nn.GroupNorm(4, width))
+            for count in channels
         )
-        self.fuse = nn.Conv2d(width * len(taps), 1, 1)
-
-    @property
-    def taps(self) -> int:
-        """Stages that are looked at: five where the backbone has so many."""
-        return min(TAPS, len(self.backbone.network.feature_info))
+        self.fuse = nn.Conv2d(width * len(channels), 1, 1)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B h w"]:
         """Logits of a boundary, on a grid of stride 4 (sizes rounded up)."""
         size = [-(-side // STRIDE) for side in images.shape[-2:]]
         with torch.no_grad():
-            taps = self.backbone.stages(images, self.taps)
+            taps = self.backbone.stages(images, len(self.heads))
+            if hasattr(self.backbone.network, "maxpool"):  # a ResNet's stem ends with it; timm taps it before
+                taps[0] = self.backbone.network.maxpool(taps[0])
         resized = [
             functional.relu(functional.interpolate(head(tap), size, mode="bilinear", align_corners=False))
             for head, tap in zip(self.heads, taps, strict=True)
@@ -67,7 +64,7 @@ class BoundaryNetwork(nn.Module):
         it is mirrored back; the reference pads to 512, which cuts larger images (pitfall P4).
         """
         height, width = (-(-side // STRIDE) for side in image.shape[-2:])
-        whole = max(16, self.backbone.multiple_of)
+        whole = math.lcm(STRIDE, self.backbone.stride, self.backbone.multiple_of)
         padded = [-(-side // whole) * whole for side in image.shape[-2:]]
         both = self.backbone.mean.expand(2, 3, *padded).clone()  # zero, once normalised
         both[:, :, : image.shape[-2], : image.shape[-1]] = torch.stack([image, image.flip(-1)])
@@ -78,7 +75,9 @@ class BoundaryNetwork(nn.Module):
         """`pair_loss` of the boundaries against masks in which 255 is unsure."""
         assert batch.images is not None and batch.masks is not None
         boundary = self(batch.images).float().sigmoid()
-        labels = functional.interpolate(batch.masks[:, None].float(), boundary.shape[-2:], mode="nearest")
+        labels = functional.interpolate(
+            batch.masks[:, None].float(), boundary.shape[-2:], mode="nearest-exact"
+        )
         return {"affinity": pair_loss(boundary, labels[:, 0].to(torch.uint8), self.radius)}
 
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:

@@ -1,7 +1,6 @@
-"""Random walk over class boundaries (Ahn et al., CVPR 2019, IRN section 5), as sparse products."""
+"""Random walk over class boundaries (Ahn et al., CVPR 2019, IRN section 5), as sums of shifted maps."""
 
 import itertools
-import warnings
 
 import numpy as np
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from pcc.maps import resize, to_mask
 
+STRIDE = 4  # of the boundaries' grid, pixels
 # Weaker links cannot move a value within a walk, but their products are denormal and slow CPUs down.
 WEAKEST_LINK = 1e-20
 
@@ -34,19 +34,21 @@ def refine(
         power: sharpens the maps.
         radius: see `propagate`; ``beta`` and ``steps`` too.
     """
-    start = resize(maps[None], (boundary.shape[0], boundary.shape[1]))[0].clamp_min(0) ** power * (
-        1 - boundary
-    )
-    return to_mask(propagate(start, boundary, radius, beta, steps), range(len(maps)), image.shape[:2])
+    grid = (boundary.shape[0], boundary.shape[1])
+    start = resize(maps[None], grid)[0].clamp_min(0) ** power * (1 - boundary)
+    walked = propagate(start, boundary, radius, beta, steps)
+    # The grid covers whole cells; what lies beyond the image is cut off, not squeezed in.
+    mask = to_mask(walked, range(len(maps)), (STRIDE * grid[0], STRIDE * grid[1]))
+    return mask[: image.shape[0], : image.shape[1]]
 
 
 def propagate(
-    maps: Float[Tensor, "C h w"],
-    boundary: Float[Tensor, "h w"],
+    maps: Float[Tensor, "*B C h w"],
+    boundary: Float[Tensor, "*B h w"],
     radius: int = 5,
     beta: int | float = 10,
     steps: int = 256,
-) -> Float[Tensor, "C h w"]:
+) -> Float[Tensor, "*B C h w"]:
     """Spread map values to their neighbours, but not across boundaries: ``x <- x T``, ``steps`` times.
 
     ``T`` has one column per cell: the affinities ``a ** beta`` to the cells nearer than ``radius`` and 1 to
@@ -54,19 +56,30 @@ def propagate(
     new value is a weighted mean of old ones, and a constant map stays as it is. SIPE passes
     ``maps ** 1.5 * (1 - boundary)`` and divides the result by its maximum.
 
+    ``T`` is never written down: one plane of weights per offset serves both directions, and a step adds up shifted
+    maps.
+
     Args:
-        maps: localization maps on the boundary's grid.
+        maps: localization maps on the boundary's grid, of one image or of several.
         boundary: probability of a class boundary at each cell; 1 lets nothing through.
         radius: cells; 5 links a cell with 68 others.
         beta: exponent on the affinities.
         steps: length of the walk.
     """
     # Double precision inside: 256 roundings in single precision move values by up to 1e-3.
-    transition = _transition(boundary.double(), radius, beta)
-    values = maps.double().flatten(1).T.contiguous()
+    links = _links(boundary.double(), radius, beta)
+    total = torch.ones_like(boundary, dtype=torch.double)[..., None, :, :]
+    for (dy, dx), weight in links.items():
+        shifted(total, dy, dx, 0, 0).add_(weight)
+        shifted(total, dy, dx, dy, dx).add_(weight)
+    values = maps.double()
     for _ in range(steps):
-        values = transition @ values
-    return values.T.reshape(maps.shape).to(maps.dtype)
+        spread = values.clone()
+        for (dy, dx), weight in links.items():
+            shifted(spread, dy, dx, 0, 0).addcmul_(weight, shifted(values, dy, dx, dy, dx))
+            shifted(spread, dy, dx, dy, dx).addcmul_(weight, shifted(values, dy, dx, 0, 0))
+        values = spread.div_(total)
+    return values.to(maps.dtype)
 
 
 def half_plane_offsets(radius: int) -> list[tuple[int, int]]:
@@ -93,27 +106,13 @@ def highest_on_path(boundary: Float[Tensor, "*B h w"], dy: int, dx: int) -> Floa
     return torch.stack([shifted(boundary, dy, dx, y, x) for y, x in path(dy, dx)]).amax(dim=0)
 
 
-def _transition(boundary: Float[Tensor, "h w"], radius: int, beta: int | float) -> Float[Tensor, "N N"]:
-    """The sparse transpose of ``T``: row j holds the weights of cell j's mean. The outside has no links."""
-    cells = torch.arange(boundary.numel(), device=boundary.device).reshape(boundary.shape)
-    rows, columns = [cells.flatten()], [cells.flatten()]
-    weights = [torch.ones_like(boundary).flatten()]
+def _links(
+    boundary: Float[Tensor, "*B h w"], radius: int, beta: int | float
+) -> dict[tuple[int, int], Float[Tensor, "*B 1 _ _"]]:
+    """By offset, the weight of the link from every cell to the one that far away. The outside has no links."""
+    found = {}
     for dy, dx in half_plane_offsets(radius):
-        if dy >= boundary.shape[0] or abs(dx) >= boundary.shape[1]:
-            continue
-        weight = (1 - highest_on_path(boundary, dy, dx)).flatten() ** beta
-        linked = weight > WEAKEST_LINK
-        start = shifted(cells, dy, dx, 0, 0).flatten()[linked]
-        end = shifted(cells, dy, dx, dy, dx).flatten()[linked]
-        rows += [start, end]
-        columns += [end, start]
-        weights += [weight[linked]] * 2
-    row, weight = torch.cat(rows), torch.cat(weights)
-    total = torch.zeros_like(weights[0]).index_add(0, row, weight)
-    indices = torch.stack([row, torch.cat(columns)])
-    size = (cells.numel(), cells.numel())
-    transposed = torch.sparse_coo_tensor(indices, weight / total[row], size, check_invariants=False)
-    with warnings.catch_warnings():
-        # Only the announcement that CSR is a young format; its product is 20 times faster than COO's here.
-        warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
-        return transposed.to_sparse_csr()
+        if dy < boundary.shape[-2] and abs(dx) < boundary.shape[-1]:
+            weight = (1 - highest_on_path(boundary, dy, dx)) ** beta
+            found[dy, dx] = weight.where(weight > WEAKEST_LINK, 0.0)[..., None, :, :]
+    return found

@@ -39,7 +39,7 @@ def pseudo_masks(
         manifest: manifest.csv.
         maps: a shard of localization maps.
         output: folder of the masks.
-        type: ``argmax``, ``threshold``, ``crf``: the name of a module of `pcc.refine` with a ``refine`` function.
+        type: ``argmax``, ``crf`` and so on: the name of a module of `pcc.refine` with a ``refine`` function.
         boundaries: the shard's class boundaries, for a refinement that walks between them.
         threads: processes.
         code: fingerprint of the stage's code.

@@ -13,7 +13,9 @@ from chat_server import (
     Behaviour,
     ChatServer,
     asked_about,
+    compressed,
     drips,
+    drips_headers,
     fails,
     hangs,
     names_asked,
@@ -21,9 +23,11 @@ from chat_server import (
     resets,
     says,
     sorts,
+    sorts_under_new_names,
 )
 from timm.data import ImageNetInfo
 
+from pcc.clusters import chat
 from pcc.clusters.partition import consensus, same, validate
 from pcc.clusters.providers import Proposal, Task
 from pcc.clusters.providers.openai import named, preview, propose
@@ -109,7 +113,7 @@ def test_nobody_is_asked_twice_for_the_same(server: ChatServer, task: Task) -> N
     assert ask(server, task, says("?"), timeout=7.0) == first
     assert len(server.bodies) == asked
     other = {"all": list(NAMES)}
-    for changed in ({"temperature": 0.5}, {"max_rounds": 2}):
+    for changed in ({"temperature": 0.5}, {"max_rounds": 2}, {"structured": "never"}):
         assert ask(server, task, says(written(other)), **changed).clusters == other
     assert ask(server, Task(NAMES, None, task.folder, code="new"), says(written(GOOD))).clusters == GOOD
     assert len(server.bodies) > asked + 3
@@ -158,8 +162,8 @@ def test_a_faulty_answer_is_sent_back_with_its_faults(
     assert fault in repair[3]["content"].encode().decode("unicode_escape")
     with pytest.raises(InputError, match="after 2 repairs") as caught:
         ask(server, task, says(reply), seed=1)
-    assert any(fault in problem for problem in caught.value.problems)
-    assert all("\n" not in p and "transcript.jsonl" in p for p in caught.value.problems)
+    (problem,) = caught.value.problems
+    assert fault in problem and "\n" not in problem and "transcript.jsonl" in problem
     assert sum("reply" in entry for entry in transcript(task)) == 3
 
 
@@ -178,6 +182,14 @@ def test_json_is_found_in_plain_text(server: ChatServer, task: Task, reply: str)
     found = ask(server, task, says(reply))
     assert same(found.clusters, GOOD)
     assert len(server.bodies) == 2, "no repair"
+
+
+NO_COMPLETIONS = [
+    *(b"[1]", b"null", b"5", b'{"choices": "abc"}', b'{"choices": []}', b'{"choices": {"a": 1}}'),
+    *(b'{"choices": [null]}', b'{"choices": [{}]}', b'{"choices": [{"message": null}]}'),
+    b'{"choices": [{"message": {"content": [1]}}]}',
+    b'{"choices": [{"message": {}}], "usage": "many"}',
+]
 
 
 def test_a_refusal_is_an_answer_with_faults(server: ChatServer, task: Task) -> None:
@@ -218,9 +230,12 @@ def test_transient_faults_are_retried(server: ChatServer, task: Task) -> None:
         (drips, "its reply takes longer than timeout"),
         (resets, "no answer from the server"),
         (raw(b'{"choices": [{"mess'), "the server's reply is not JSON"),
-        (raw(b"<html>hello</html>", "text/html"), "its reply is no chat completion"),
-        (raw(b'{"error": "out of memory"}'), "its reply is no chat completion"),
-        (raw(b"[" * 200_000), "the server cannot be used"),
+        (raw(b"<html>hello</html>", "text/html"), "the server's reply is not JSON"),
+        (raw(b'{"error": "out of memory"}'), "the server's reply is no chat completion"),
+        *((raw(body), "the server's reply is no chat completion") for body in NO_COMPLETIONS),
+        (raw(b"[" * 200_000), "the server's reply is not JSON"),
+        (raw(b"\xff\xfe"), "the server's reply is not JSON"),
+        (compressed(b"x" * 50_000_000), "its reply is compressed"),
         (says("x" * 10_000_000), "its reply is longer than 2000000 bytes"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -236,6 +251,89 @@ def test_what_cannot_be_used_is_one_line(
     assert line in problem and "\n" not in problem
     assert KEY not in problem and KEY not in (task.folder / "transcript.jsonl").read_text()
     assert transcript(task)[-1]["error"] in problem
+
+
+def test_headers_that_never_end(server: ChatServer, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte sets the clock of the client's timeout back."""
+    monkeypatch.setattr(chat, "LONGEST_RETRY_AFTER", 0.0)
+    started = time.monotonic()
+    with pytest.raises(InputError, match="no whole reply within 1 s"):
+        ask(server, task, drips_headers, timeout=0.5, max_retries=0)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("filler", range(240, 310, 5))
+def test_a_key_is_hidden_before_a_message_is_cut(server: ChatServer, task: Task, filler: int) -> None:
+    with pytest.raises(InputError) as caught:
+        ask(server, task, fails(404, "x" * filler + KEY + "y" * 50))
+    for length in range(6, len(KEY)):
+        assert KEY[:length] not in str(caught.value)
+        assert KEY[:length] not in (task.folder / "transcript.jsonl").read_text()
+
+
+def test_keys_that_are_none(server: ChatServer, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", f" {KEY}\n")
+    ask(server, task, says(written(GOOD)))
+    assert server.keys[0] == f"Bearer {KEY}", "a line feed from an environment file is no part of it"
+    monkeypatch.setenv("OPENAI_API_KEY", "a")
+    assert ask(server, task, says(written(GOOD)), seed=1).clusters == GOOD, (
+        "dummy keys do not tear words apart"
+    )
+    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n{KEY}")
+    with pytest.raises(InputError) as caught:
+        ask(server, task, says(written(GOOD)), seed=2)
+    assert KEY not in str(caught.value)
+
+
+def test_strange_characters_are_kept_and_replayed(server: ChatServer, task: Task) -> None:
+    answer = says("Well\u2028\u0085 \ud800 " + written(GOOD))
+    first = ask(server, task, answer)
+    assert ask(server, task, says("?")) == first
+    (task.folder / "transcript.jsonl").write_bytes(b"\xff\xfe\n")
+    assert ask(server, task, answer) == first, "what cannot be read is not finished"
+    (task.folder / "bad.jsonl").write_bytes(b"\xff\xfe\n")
+    with pytest.raises(InputError, match="line 1 is no exchange with a model"):
+        ask(server, Task(NAMES, None, task.folder, replay=task.folder / "bad.jsonl"), answer)
+
+
+@pytest.mark.parametrize("name", ["uni\ncorn\x1b[31m", "u" * 1_000_000, "\ud800"])
+def test_what_a_model_writes_reaches_messages_tamed(server: ChatServer, task: Task, name: str) -> None:
+    for groups in ({**GOOD, "more": [name]}, {name: list(NAMES)}):
+        with pytest.raises(InputError) as caught:
+            ask(server, task, says(written(groups)))
+        (problem,) = caught.value.problems
+        assert problem.isprintable() and len(problem) < 700
+        assert len(server.bodies[-1]["messages"][3]["content"]) < 2000
+
+
+def test_many_faults_are_found_quickly_and_told_briefly(server: ChatServer, task: Task) -> None:
+    started = time.monotonic()
+    with pytest.raises(InputError) as caught:
+        ask(server, task, says(written({f"c{i}": [f"n{i}"] for i in range(20_000)})), max_repairs=0)
+    assert time.monotonic() - started < 5
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_key_given_twice_is_a_fault_and_an_afterthought_is_none(server: ChatServer, task: Task) -> None:
+    twice = '{"vehicle": ["boat", "cat"], "animal": ["bird", "cat", "dog"], "vehicle": ["boat", "bus"]}'
+    found = ask(server, task, says(twice), says(written(GOOD)))
+    assert "is a key 2 times" in server.bodies[1]["messages"][3]["content"]
+    assert same(found.clusters, GOOD)
+    server.bodies.clear()
+    assert ask(server, task, says(written(GOOD) + ' {"notes": ["sure"]}'), seed=1).clusters == GOOD
+    assert len(server.bodies) == 2
+
+
+def test_clusters_of_different_parts_meet(server: ChatServer, tmp_path: Path) -> None:
+    """A model that merges what it sees together, and is content with what it sees apart."""
+    names = tuple(f"{kind}{i}" for i in range(4) for kind in ("cat", "bus"))
+    task = Task(names, None, tmp_path)
+    found = ask(server, task, sorts_under_new_names(lambda name: name[:3]), names_per_request=4, max_rounds=9)
+    assert sorted(map(sorted, found.clusters.values())) == [
+        [f"bus{i}" for i in range(4)],
+        [f"cat{i}" for i in range(4)],
+    ]
+    assert found.details["samples"][0]["settled"]
 
 
 def test_no_server_at_all(server: ChatServer, task: Task) -> None:
@@ -255,8 +353,12 @@ def test_the_key_comes_from_the_environment(
         propose(task, model="gpt")
     monkeypatch.setenv("OPENAI_BASE_URL", server.address)
     assert propose(task, model="parrot", seed=10).clusters == GOOD
-    with pytest.raises(InputError, match="base_url holds a user name or password"):
+    with pytest.raises(InputError, match="holds a user name or password"):
         propose(task, model="gpt", base_url="https://me:secret@example.org/v1")
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://me:secret@example.org/v1")
+    with pytest.raises(InputError, match="holds a user name or password") as caught:
+        propose(task, model="gpt")
+    assert "secret" not in str(caught.value)
 
 
 def test_a_key_that_comes_back_is_taken_out(server: ChatServer, task: Task) -> None:
@@ -360,6 +462,7 @@ def test_preview_is_what_is_sent(server: ChatServer, task: Task) -> None:
         ("version: 1\nsystem: costs $5\n", "prompt 'system' must hold no placeholder and no other $"),
         ("version: 1\nrefien: x\n", "unknown prompt 'refien'"),
         ("a: [", "not YAML"),
+        ("", "holds NoneType"),
     ],
 )
 def test_prompts_are_checked(server: ChatServer, task: Task, text: str, fault: str) -> None:
@@ -420,6 +523,13 @@ def test_consensus_clusters_are_named_after_what_they_overlap() -> None:
     found = named(consensus(samples), [Outcome(sample, 1, True) for sample in samples])
     assert sorted(map(sorted, found.values())) == [["a"], ["b"], ["c", "d"]]
     assert found["x"] == ["a"]
+    taken = [
+        {"x 2": ["a", "b"], "y": ["c"]},
+        {"x 2": ["a"], "y": ["b", "c"]},
+        {"y": ["a", "c"], "x 2": ["b"]},
+    ]
+    names = named(consensus(taken), [Outcome(sample, 1, True) for sample in taken])
+    assert sorted(names.values()) == [["a"], ["b"], ["c"]]
     few = [{"x": ["a", "b"], "y": ["c"]}, {"x": ["a"], "y": ["b", "c"]}, {"x": ["a", "c"], "y": ["b"]}]
     names = named(consensus(few), [Outcome(sample, 1, True) for sample in few])
     assert len(names) == 3 and set(names) > {"x", "y"}

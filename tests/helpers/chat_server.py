@@ -1,5 +1,6 @@
 """A server that speaks the chat-completions protocol over real HTTP, and does to its client what it is told."""
 
+import gzip
 import json
 import socket
 import struct
@@ -114,6 +115,20 @@ def drips(server: ChatServer, exchange: Exchange, _: dict[str, Any]) -> None:
         pass
 
 
+def drips_headers(server: ChatServer, exchange: Exchange, _: dict[str, Any]) -> None:
+    exchange.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    exchange.close_connection = True
+    try:
+        while not server.closing.wait(0.05):
+            exchange.wfile.write(b"x")
+    except OSError:
+        pass
+
+
+def compressed(body: bytes) -> Behaviour:
+    return lambda _, exchange, __: send(exchange, 200, gzip.compress(body), Content_Encoding="gzip")
+
+
 def resets(_: ChatServer, exchange: Exchange, __: dict[str, Any]) -> None:
     """Half a body, then RST."""
     body = completion("x" * 1000)
@@ -151,5 +166,19 @@ def sorts(key: Callable[[str], str], wrap: Callable[[str], str] = str) -> Behavi
             groups.setdefault(key(name), []).append(name)
         answer = {"clusters": [{"name": n, "members": m} for n, m in groups.items()]}
         send(exchange, 200, completion(wrap(json.dumps(answer))))
+
+    return behave
+
+
+def sorts_under_new_names(key: Callable[[str], str]) -> Behaviour:
+    """The same without a memory for cluster names: nothing is merged unless it is seen together."""
+    count = iter(range(10_000))
+
+    def behave(server: ChatServer, exchange: Exchange, body: dict[str, Any]) -> None:
+        number = next(count)
+        groups: dict[str, list[str]] = {}
+        for name in names_asked(body):
+            groups.setdefault(f"{key(name)} {number}", []).append(name)
+        send(exchange, 200, completion(json.dumps(groups)))
 
     return behave

@@ -129,6 +129,17 @@ def test_losses_and_gradients_are_finite(given: Batch, query: str) -> None:
         assert (maps[:, 1:][given.labels == 0] == 0).all()
 
 
+def test_half_precision_trains_and_localizes() -> None:
+    method, given = sipe().train(), batch()
+    with torch.autocast("cpu", torch.bfloat16):
+        half = method.losses(given, "main")
+        maps = Localization(method.eval())(given.images, given.labels)
+    assert maps.dtype == torch.float32
+    for name, loss in method.losses(given, "main").items():
+        torch.testing.assert_close(half[name], loss, rtol=0.05, atol=0.01)
+    half["consistency"].backward()
+
+
 def test_padding_seeds_nothing_and_has_no_general_map() -> None:
     """The loss with padding equals the same arithmetic with maps and seeds cut off by hand."""
     method, given = sipe(), batch()
@@ -166,9 +177,12 @@ def test_strides_left_out_leave_kernels_as_they_were() -> None:
     assert any(m.dilation != (1, 1) for m in dilated.modules() if isinstance(m, torch.nn.Conv2d))
 
 
-def test_what_has_not_four_stages_is_refused() -> None:
+def test_what_has_not_four_stages_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="give one for each of the 4 stages"):
         sipe(side_channels=(8, 8))
+    monkeypatch.setattr(Backbone, "stage_widths", [8, 16, 32])
+    with pytest.raises(InputError, match="test_resnet has 3 stages; SIPE needs 4"):
+        sipe()
 
 
 def test_scales_have_prototypes_of_their_own() -> None:

@@ -77,3 +77,12 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: object) -> None:
 def test_sides_that_the_patch_does_not_divide_are_refused() -> None:
     with pytest.raises(InputError, match="not a multiple of the network's patch, 16"):
         Backbone("test_vit").eval()(torch.rand(1, 3, 40, 64))
+
+
+def test_what_has_vit_in_its_name_need_not_be_one() -> None:
+    assert not Backbone("mobilevit_xxs").is_vit
+
+
+def test_a_network_of_one_image_size_is_refused() -> None:
+    with pytest.raises(InputError, match="levit_128s takes images of one size only"):
+        Backbone("levit_128s")

@@ -17,7 +17,7 @@ rule clusters:
         "<logs>/clusters/{clusters}.log",
     benchmark:
         "<benchmarks>/clusters/{clusters}.tsv"
-    retries: 1  # a language model is asked over the network
+    retries: 0  # the client repeats what is worth repeating, and questions may cost money
     conda:
         "../envs/report.yaml"
     threads: 1

@@ -124,6 +124,8 @@ def undefined(config: Mapping[str, Any]) -> Iterator[str]:
         if "boundary" in r
     ]
     for where, name, block in references:
+        if where.endswith(".boundary.labels") and "boundary" in config[block].get(name, {}):
+            yield f"{where}: '{name}' learns boundaries itself; name a refinement that does not, such as confident"
         if name is not None and name not in config[block]:
             yield f"{where}: no '{name}' under {block}; allowed: {', '.join(config[block]) or 'none is defined'}"
 

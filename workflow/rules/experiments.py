@@ -45,6 +45,8 @@ def last_step(choices: Mapping[str, Any]) -> str:
 def scoring_settings(config: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[str, Any]:
     """What a number depends on besides its chain: sizes, scales, flips and CRF, step by step."""
     found = {step: config[BLOCKS[step].key][choices[step]] for step in STEPS if choices[step]}
+    if boundary := found.get("refinement", {}).get("boundary"):
+        found["boundary_labels"] = config["refinements"][boundary["labels"]]
     return {step: entry["prediction"] if step == "segmenter" else entry for step, entry in found.items()}
 
 

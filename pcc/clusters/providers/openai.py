@@ -1,16 +1,17 @@
 """Clusters by a language model, asked through OpenAI's protocol: OpenAI, Azure, vLLM, Ollama, llama.cpp and others."""
 
 import hashlib
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pcc.clusters.chat import Chat
+from pcc.clusters.chat import Chat, address_of
 from pcc.clusters.partition import Consensus, consensus
 from pcc.clusters.prompts import DEFAULT, Message, Prompts, read_yaml
 from pcc.clusters.providers import Proposal, Task
-from pcc.clusters.self_refining import Conversation, Outcome
+from pcc.clusters.self_refining import Conversation, Outcome, free_name
 from pcc.clusters.transcript import Replay, Reply, Request, Transcript, is_finished
 from pcc.errors import InputError
 from pcc.progress import log
@@ -56,28 +57,27 @@ def propose(
     Raises:
         InputError: see `Chat` and `Conversation`; the transcript stays for reading.
     """
-    if min(samples, names_per_request) < 1 or min(max_rounds, max_repairs) < 0:
+    if min(samples, names_per_request) < 1 or min(max_rounds, max_repairs, max_retries) < 0:
         raise InputError(
-            "clusters (openai): samples and names_per_request start at 1, max_rounds and max_repairs at 0"
+            "clusters (openai): samples and names_per_request start at 1, max_rounds, max_repairs and max_retries at 0"
         )
     settings = {**locals()}
     wording = read_prompts(task, prompts, descriptions)
     fields = {"temperature": temperature, "max_tokens": max_tokens, "extra_body": options}
     fixed = {name: value for name, value in fields.items() if value is not None}
     limits = (max_rounds, max_repairs, names_per_request)
-    purpose = _digest(
-        task.names, wording.digest, wording.descriptions, model, base_url, fixed, seed, samples, limits
-    )
+    told, asked = wording.descriptions, (model, address_of(base_url), fixed, seed, samples, structured)
+    purpose = _digest(task.names, told, wording.digest, asked, limits, task.code)
     record = task.folder / TRANSCRIPT
-    source = task.replay or (record if is_finished(record, purpose + task.code) else None)
+    source = task.replay or (record if is_finished(record, purpose) else None)
     if source is None:
         door: Replay | Chat = Chat(
             Transcript(record), base_url, timeout, max_retries, max_reply_bytes, structured
         )
         _tell_cost(len(task.names), samples, limits, model)
     else:
-        log.info("nobody is asked: the replies are those in %s", source)
         door = Replay(source)
+        log.info("nobody is asked: the replies are those in %s", source)
     replies: list[Reply] = []
     outcomes: list[Outcome] = []
     try:
@@ -92,13 +92,14 @@ def propose(
 
             outcomes.append(Conversation(ask, wording, *limits).run(task.names))
     except InputError as error:
-        told = f"every word is in {source or record}"
-        raise InputError([f"clusters ({model}): {p}; {told}" for p in error.problems]) from None
+        where = f"every word is in {source or record}"
+        raise InputError([f"clusters ({model}): {p}; {where}" for p in error.problems]) from None
     if isinstance(door, Chat):
-        door.transcript.finish(purpose + task.code)
+        door.transcript.finish(purpose)
     found = consensus([outcome.clusters for outcome in outcomes])
     details = {
         "prompts": {"version": wording.version, "sha256": wording.digest},
+        "descriptions_sha256": _digest(told) if told else None,
         "models": sorted({reply.model for reply in replies}),
         "requests": len(replies),
         "tokens": sum(int(reply.usage.get("total_tokens", 0)) for reply in replies),
@@ -115,9 +116,13 @@ def preview(
     names_per_request: int = 200,
     prompts: str | None = None,
     descriptions: str | None = None,
-    **others: Any,  # noqa: ARG001 - settings that change no word of it
+    **others: Any,
 ) -> str:
     """The first request as it would be sent; nothing is."""
+    if unknown := sorted(set(others) - set(inspect.signature(propose).parameters)):
+        raise InputError(f"clusters (openai): unknown setting '{unknown[0]}'")
+    if names_per_request < 1:
+        raise InputError("clusters (openai): names_per_request starts at 1")
     messages = read_prompts(task, prompts, descriptions).initial(task.names[:names_per_request])
     return "\n\n".join(f"--- {message['role']} ---\n{message['content'].rstrip()}" for message in messages)
 
@@ -145,14 +150,16 @@ def read_prompts(task: Task, prompts: str | None, descriptions: str | None) -> P
 def named(found: Consensus, outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
     """Each consensus cluster under the name of the cluster, of any sample, that it overlaps most (Jaccard index)."""
     names: dict[str, list[str]] = {}
-    for count, group in enumerate(found.clusters, 1):
+    for group in found.clusters:
         ranked = sorted(
             (-len(set(group) & set(members)) / len(set(group) | set(members)), number, name)
             for number, outcome in enumerate(outcomes)
             for name, members in outcome.clusters.items()
+            if set(group) & set(members)
         )
         # Samples that all use the same few names may leave none for a further cluster.
-        names[next((name for _, _, name in ranked if name not in names), f"cluster {count}")] = list(group)
+        wanted = [name for _, _, name in ranked]
+        names[next((name for name in wanted if name not in names), free_name(wanted[0], names))] = list(group)
     return names
 
 
