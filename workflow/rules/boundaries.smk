@@ -5,11 +5,7 @@ rule train_boundary:
     input:
         lambda wildcards: files_in(boundary(wildcards)),
         manifest="<results>/data/manifest.csv",
-        masks=lambda wildcards: [
-            f"<results>/{wildcards.method}/seed-{wildcards.seed}/{wildcards.localization}"
-            f"/{boundary(wildcards)['labels']}/pseudo_masks/{shard}"
-            for shard in SHARDS["train"]
-        ],
+        masks=boundary_masks,
     # Files, not their folder: the checkpoint beside them must survive (see train.smk).
     output:
         weights=ensure(

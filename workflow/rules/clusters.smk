@@ -1,12 +1,6 @@
 """Group the class names into clusters of related categories."""
 
 
-def prompts_of(wildcards):
-    """The prompts a language model is sent where the entry names none of its own."""
-    asks = entry("clusters", wildcards)["provider"] == "openai"
-    return {"prompts": f"{workflow.basedir}/resources/prompts/clusters.yaml"} if asks else {}
-
-
 rule clusters:
     input:
         lambda wildcards: files_in(prompts_of(wildcards) | entry("clusters", wildcards)),

@@ -122,6 +122,19 @@ def boundary(wildcards):
     return entry("refinement", wildcards).get("boundary", {})
 
 
+def prompts_of(wildcards):
+    """The prompts a language model is sent where the entry names none of its own."""
+    asks = entry("clusters", wildcards)["provider"] == "openai"
+    return {"prompts": f"{workflow.basedir}/resources/prompts/clusters.yaml"} if asks else {}
+
+
+def boundary_masks(wildcards):
+    """The masks, unsure in places, that boundaries are learned from."""
+    maps = f"{wildcards.method}/seed-{wildcards.seed}/{wildcards.localization}"
+    folder = "/".join(["<results>", maps, boundary(wildcards)["labels"], "pseudo_masks"])
+    return ["/".join([folder, shard]) for shard in SHARDS["train"]]
+
+
 def refinement_settings(wildcards):
     return {k: v for k, v in entry("refinement", wildcards).items() if k != "boundary"}
 
