@@ -130,9 +130,9 @@ def prompts_of(wildcards):
 
 def boundary_masks(wildcards):
     """The masks, unsure in places, that boundaries are learned from."""
-    maps = f"{wildcards.method}/seed-{wildcards.seed}/{wildcards.localization}"
-    folder = "/".join(["<results>", maps, boundary(wildcards)["labels"], "pseudo_masks"])
-    return ["/".join([folder, shard]) for shard in SHARDS["train"]]
+    branch = f"{wildcards.method}/seed-{wildcards.seed}/{wildcards.localization}"
+    labels = boundary(wildcards)["labels"]
+    return [f"<results>/{branch}/{labels}/pseudo_masks/{shard}" for shard in SHARDS["train"]]
 
 
 def refinement_settings(wildcards):
