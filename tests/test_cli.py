@@ -33,6 +33,8 @@ def test_every_stage_of_the_workflow_has_its_command() -> None:
         "clusters",
         "train",
         "localize",
+        "train_boundary",
+        "boundaries",
         "pseudo_masks",
         "train_segmenter",
         "segment",
