@@ -15,10 +15,9 @@ from torch.nn import functional
 from pcc.errors import InputError, call_with
 from pcc.models.backbones import Backbone
 from pcc.models.segmenter import IGNORE
-from pcc.refine.random_walk import half_plane_offsets, highest_on_path, shifted
+from pcc.refine.random_walk import STRIDE, half_plane_offsets, highest_on_path, shifted
 from pcc.trainable import Batch, ParameterGroup
 
-STRIDE = 4
 TAPS = 5
 EPSILON = 1e-5
 

@@ -101,12 +101,7 @@ def hangs(server: ChatServer, exchange: Exchange, _: dict[str, Any]) -> None:
     exchange.close_connection = True
 
 
-def drips(server: ChatServer, exchange: Exchange, _: dict[str, Any]) -> None:
-    """A byte at a time, each well inside the client's timeout of one read."""
-    exchange.send_response(200)
-    exchange.send_header("Content-Type", "application/json")
-    exchange.send_header("Content-Length", "1000000")
-    exchange.end_headers()
+def _drip(server: ChatServer, exchange: Exchange) -> None:
     exchange.close_connection = True
     try:
         while not server.closing.wait(0.05):
@@ -115,14 +110,18 @@ def drips(server: ChatServer, exchange: Exchange, _: dict[str, Any]) -> None:
         pass
 
 
+def drips(server: ChatServer, exchange: Exchange, _: dict[str, Any]) -> None:
+    """A byte at a time, each well inside the client's timeout of one read."""
+    exchange.send_response(200)
+    exchange.send_header("Content-Type", "application/json")
+    exchange.send_header("Content-Length", "1000000")
+    exchange.end_headers()
+    _drip(server, exchange)
+
+
 def drips_headers(server: ChatServer, exchange: Exchange, _: dict[str, Any]) -> None:
     exchange.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
-    exchange.close_connection = True
-    try:
-        while not server.closing.wait(0.05):
-            exchange.wfile.write(b"x")
-    except OSError:
-        pass
+    _drip(server, exchange)
 
 
 def compressed(body: bytes) -> Behaviour:

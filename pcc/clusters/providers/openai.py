@@ -61,7 +61,6 @@ def propose(
         raise InputError(
             "clusters (openai): samples and names_per_request start at 1, max_rounds, max_repairs and max_retries at 0"
         )
-    settings = {**locals()}
     wording = read_prompts(task, prompts, descriptions)
     fields = {"temperature": temperature, "max_tokens": max_tokens, "extra_body": options}
     fixed = {name: value for name, value in fields.items() if value is not None}
