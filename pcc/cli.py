@@ -291,13 +291,14 @@ def report(
     benchmarks: Annotated[
         list[Path] | None, typer.Option(help="A Snakemake benchmark file; once per job.")
     ] = None,
+    settings: Settings = "{}",
     threads: Threads = 1,
     code: Code = "",
 ) -> None:
     """Put the numbers of all experiments and seeds side by side, as tables and figures."""
     run(
         "report",
-        "{}",
+        settings,
         threads,
         code,
         metrics=metrics,

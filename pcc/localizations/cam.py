@@ -31,22 +31,21 @@ class Localization(nn.Module):
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
     ) -> Float[Tensor, "B C h w"]:
         """Localization maps, background first, at the grid of scale 1."""
-        return self.method.to_maps(self.over_views(self.method.activations, images), labels)
-
-    def over_views(
-        self, compute: Callable[[Tensor], Tensor], images: Float[Tensor, "B 3 H W"]
-    ) -> Float[Tensor, "B D h w"]:
-        """Mean of ``compute`` over scales and mirrored views, on the first scale's grid."""
-        views = [self.over_flips(compute, self._scaled(images, scale)) for scale in self.scales]
+        views = [self.over_flips(self._activations, self._scaled(images, scale))[0] for scale in self.scales]
         height, width = views[0].shape[-2:]
-        return merge_views(views, (height, width))
+        return self.method.to_maps(merge_views(views, (height, width)), labels)
 
     def over_flips(
-        self, compute: Callable[[Tensor], Tensor], view: Float[Tensor, "B 3 H W"]
-    ) -> Float[Tensor, "B D h w"]:
-        """Mean of ``compute`` over a view and, with ``flip``, its mirror image."""
+        self, compute: Callable[[Tensor], Sequence[Tensor]], view: Float[Tensor, "B 3 H W"]
+    ) -> list[Float[Tensor, "B _ _ _"]]:
+        """What ``compute`` gives for a view; with ``flip``, its mean with that for the mirror image."""
         seen = compute(view)
-        return (seen + compute(view.flip(-1)).flip(-1)) / 2 if self.flip else seen
+        if not self.flip:
+            return list(seen)
+        return [(one + other.flip(-1)) / 2 for one, other in zip(seen, compute(view.flip(-1)), strict=True)]
+
+    def _activations(self, view: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B A h w"]]:
+        return [self.method.activations(view)]
 
     def _scaled(self, images: Float[Tensor, "B 3 H W"], scale: float) -> Float[Tensor, "B 3 _ _"]:
         if scale == 1:

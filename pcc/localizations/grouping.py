@@ -54,4 +54,4 @@ class Grouping(cam.Localization):
         size = [self.feature_size or max(1, round(side / patch)) * patch for side in images.shape[-2:]]
         if size != list(images.shape[-2:]):
             images = functional.interpolate(images, size, mode="bilinear", align_corners=False)
-        return self.over_flips(compute, images)
+        return self.over_flips(lambda view: [compute(view)], images)[0]

@@ -48,10 +48,14 @@ class Localization(Grouping):
     def _at_scale(
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
     ) -> Float[Tensor, "B C h w"]:
-        features = self.features(images).float()
+        if self.backbone is None and self.feature_size is None:
+            activations, features = self.over_flips(self.method.view, images)
+        else:
+            activations, features = self.over_flips(self._activations, images)[0], self.features(images)
         shown = labels if self.competitors == "present" else torch.ones_like(labels)
-        maps = self.method.to_maps(self.over_flips(self.method.activations, images), shown)
-        maps = resize(maps.float(), (features.shape[2], features.shape[3]))
+        maps = self.method.to_maps(activations, shown).float()
+        features = features.float()
+        maps = resize(maps, (features.shape[2], features.shape[3]))
         present = functional.pad(labels, (1, 0), value=1.0)[:, :, None, None].expand_as(maps)
         # Cosines and their prototypes lose too much in half precision.
         with torch.autocast(images.device.type, enabled=False):

@@ -44,6 +44,12 @@ class Method(nn.Module, ABC):
     ) -> Float[Tensor, "B C h w"]:
         """Averaged class evidence to localization maps, background first, absent classes exactly zero."""
 
+    def view(
+        self, images: Float[Tensor, "B 3 H W"]
+    ) -> tuple[Float[Tensor, "B A h w"], Float[Tensor, "B D g v"]]:
+        """`activations` and `encode` of the same view; overridden where one pass gives both."""
+        return self.activations(images), self.encode(images)
+
     def localize(
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
     ) -> Float[Tensor, "B C h w"]:

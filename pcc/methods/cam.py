@@ -58,7 +58,13 @@ class PlainCAM(Method):
 
     def activations(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B K h w"]:
         """Class logits of every cell."""
-        return self.classifier(self.encode(images))
+        return self.view(images)[0]
+
+    def view(
+        self, images: Float[Tensor, "B 3 H W"]
+    ) -> tuple[Float[Tensor, "B K h w"], Float[Tensor, "B D h w"]]:
+        features = self.encode(images)
+        return self.classifier(features), features
 
     def to_maps(
         self, activations: Float[Tensor, "B K h w"], labels: Float[Tensor, "B K"]

@@ -157,8 +157,13 @@ class PCC(Method):
 
     def activations(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         """Class probabilities of every patch, background first."""
-        logits, _ = self._classify(*self._encode_with_tokens(Batch(images, images.new_zeros(len(images), 0))))
-        return logits.softmax(dim=1)
+        return self.view(images)[0]
+
+    def view(
+        self, images: Float[Tensor, "B 3 H W"]
+    ) -> tuple[Float[Tensor, "B C h w"], Float[Tensor, "B D h w"]]:
+        features, tokens = self._encode_with_tokens(Batch(images, images.new_zeros(len(images), 0)))
+        return self._classify(features, tokens)[0].softmax(dim=1), features
 
     def to_maps(
         self, activations: Float[Tensor, "B C h w"], labels: Float[Tensor, "B K"]

@@ -136,6 +136,12 @@ class SIPE(Method):
         """Class logits of every cell."""
         return self.classifier(self.backbone.stages(images, STAGES)[-1])
 
+    def view(
+        self, images: Float[Tensor, "B 3 H W"]
+    ) -> tuple[Float[Tensor, "B K h w"], Float[Tensor, "B D h w"]]:
+        taps = self.backbone.stages(images, STAGES)
+        return self.classifier(taps[-1]), self._hierarchical(taps)
+
     def to_maps(
         self, activations: Float[Tensor, "B K h w"], labels: Float[Tensor, "B K"]
     ) -> Float[Tensor, "B C h w"]:

@@ -40,6 +40,8 @@ def evaluate(
     localization: Mapping[str, Any] | None = None,
     refinement: Mapping[str, Any] | None = None,
     segmenter: Mapping[str, Any] | None = None,
+    boundary_labels: Mapping[str, Any] | None = None,
+    initial_weights: str | None = None,
     boundary_ratio: float = 0.02,
     sheet_images: int = 8,
     threads: int = 1,
@@ -62,6 +64,8 @@ def evaluate(
         localization: settings of that step, kept beside the numbers.
         refinement: likewise.
         segmenter: likewise, of its prediction.
+        boundary_labels: likewise, of the refinement whose masks the random walk's boundaries were learned from.
+        initial_weights: of the last trained network's encoder.
         boundary_ratio: width of the boundary region, as a share of the image's diagonal.
         sheet_images: images on the contact sheet, the worst and the best among them.
         threads: processes.
@@ -76,7 +80,12 @@ def evaluate(
     data = Manifest.read(manifest)
     dataset, records = data.dataset, data.select(split)
     scored = [record for record in records if record.mask is not None and record.scored]
-    steps = {"localization": localization, "refinement": refinement, "segmenter": segmenter}
+    steps = {
+        "localization": localization,
+        "refinement": refinement,
+        "boundary_labels": boundary_labels,
+        "segmenter": segmenter,
+    }
     scoring = Scoring(kind, dataset.num_classes, eval_ids(dataset), boundary_ratio)
     counts = count_all(scoring, inputs, scored, threads)
     result = {
@@ -89,6 +98,7 @@ def evaluate(
         "num_images": len(scored),
         "settings": {
             **views(experiment, steps),
+            "initial_weights": initial_weights,
             **{name: step for name, step in steps.items() if step is not None},
         },
         "labels_at_inference": kind != "predictions",

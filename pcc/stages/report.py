@@ -14,21 +14,29 @@ from pcc.errors import InputError
 from pcc.figures import charts
 from pcc.figures.canvas import save
 from pcc.files import read_json, write_text
-from pcc.progress import duration, log
+from pcc.progress import log
 from pcc.stages.partitions import clusters_picture, comparison_table
+from pcc.stages.report_text import report_text, scores_table
 from pcc.stages.tables import (
     CHOICES,
     chain,
     full_supervision_twin,
-    markdown,
     per_class_table,
     percent,
+    published_table,
     records,
     runs_table,
     summary_table,
 )
 
 KINDS = ("predictions", "pseudo_masks", "maps")
+LOSS_COLUMNS = (
+    "phase",
+    "epoch",
+    "step",
+    "lr",
+    "loss",
+)  # what stands in losses.csv besides the parts of the loss
 SEED = re.compile(r"seed-\d+")
 
 
@@ -39,10 +47,11 @@ def report(
     losses: Sequence[Path] = (),
     clusters: Sequence[Path] = (),
     benchmarks: Sequence[Path] = (),
+    published: Sequence[Mapping[str, Any]] = (),
     threads: int = 1,  # noqa: ARG001 - every stage has it
     code: str = "",  # noqa: ARG001 - every stage has it
 ) -> None:
-    """Write tables (summary, runs, per_class, partitions), figures and report.md into ``output``.
+    """Write tables (summary, runs, per_class, published, partitions), figures and report.md into ``output``.
 
     Numbers are shares in CSV and per cent in Markdown and figures; deviations are over seeds (n - 1). What was
     chosen with true masks has its own columns, whose names begin with ``oracle``.
@@ -53,6 +62,7 @@ def report(
         losses: losses.csv of trainings, drawn as curves, one panel for each folder but for its seed.
         clusters: clusters.json files, drawn as clusters_{name}.png and compared in partitions.csv.
         benchmarks: Snakemake's benchmark files, summed up by stage.
+        published: numbers to put beside ours, see `published_table`.
         threads: unused.
         code: unused.
 
@@ -68,7 +78,13 @@ def report(
             f"{metrics[int(np.flatnonzero(twice)[0])]}: same run as another --metrics; give each once"
         )
     summary, times = summary_table(runs), _times(benchmarks)
-    for name, table in {"summary": summary, "runs": runs, "per_class": classes}.items():
+    others = published_table(summary, published)
+    for name, table in {
+        "summary": summary,
+        "runs": runs,
+        "per_class": classes,
+        "published": others,
+    }.items():
         write_text(output / f"{name}.csv", table.to_csv(index=False))
     save(_per_class(summary, classes), output / "per_class.png")
     save(_weak_full(summary), output / "weak_full.png")
@@ -79,9 +95,10 @@ def report(
     write_text(output / "partitions.csv", partitions.to_csv(index=False))
     if len(times):
         write_text(output / "times.csv", times.to_csv(index=False))
-    text = _text(summary, times, found[0], [path.parent.name for path in clusters], partitions)
+    names = [path.parent.name for path in clusters]
+    text = report_text(summary, others, times, found[0], names, partitions)
     write_text(output / "report.md", text)
-    log.info("scores in %%\n%s", _scores(summary))
+    log.info("scores in %%\n%s", scores_table(summary))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -131,19 +148,24 @@ def _weak_full(summary: pd.DataFrame) -> Figure:
 
 
 def _curves(losses: Sequence[Path]) -> Figure:
+    """A panel for each training and each part of its loss, a line for each seed."""
     if not losses:
         return charts.nothing("no losses.csv was given")
     root = Path(commonpath([path.parent.parent for path in losses]))
     panels: dict[str, dict[str, Any]] = {}
     for path in losses:
-        parts = path.parent.relative_to(root).parts if len(losses) > 1 else path.parts[-4:-1]
-        seed = next((part for part in parts if SEED.fullmatch(part)), "loss")
-        panel = " / ".join(part for part in parts if part != seed) or path.parent.name
+        folders = path.parent.relative_to(root).parts if len(losses) > 1 else path.parts[-4:-1]
+        seed = next((folder for folder in folders if SEED.fullmatch(folder)), "loss")
+        training = " / ".join(folder for folder in folders if folder != seed) or path.parent.name
         table = pd.read_csv(path)
-        panels.setdefault(panel, {})[seed.replace("-", " ")] = (
-            table["step"].to_numpy(),
-            table["loss"].to_numpy(),
-        )
+        parts = [name for name in table.columns if name not in LOSS_COLUMNS]
+        for part in parts if len(parts) > 1 else ["loss"]:
+            panel = f"{training}: {part.replace('_', ' ')}" if len(parts) > 1 else training
+            line = table.dropna(subset=part)
+            panels.setdefault(panel, {})[seed.replace("-", " ")] = (
+                line["step"].to_numpy(),
+                line[part].to_numpy(),
+            )
     return charts.curves(panels, "Training losses")
 
 
@@ -162,151 +184,5 @@ def _times(benchmarks: Sequence[Path]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _text(
-    summary: pd.DataFrame,
-    times: pd.DataFrame,
-    first: Mapping[str, Any],
-    clusters: Sequence[str],
-    partitions: pd.DataFrame,
-) -> str:
-    dataset = ", ".join(dict.fromkeys(summary["dataset"].astype(str)))
-    parts = [
-        f"# Results on {dataset}\n",
-        "Mean IoU in % from one confusion matrix over all scored images; ± is the standard deviation over seeds.\n"
-        f"Means are over {len(first['eval_classes'])} of {len(first['classes'])} classes: "
-        f"{', '.join(first['eval_classes'])}.\n"
-        "Maps and pseudo masks are made with the image's labels, predictions without.\n",
-        _scores(summary),
-        "## Conditions\n",
-        _conditions(summary),
-    ]
-    if summary["oracle_mean_iou"].notna().any():
-        parts += [
-            "## Oracle: background threshold chosen with the true masks\n",
-            "A bound, not a result: no experiment above uses it.\n",
-            _oracle(summary),
-        ]
-    parts += [
-        "## By class\n",
-        "![IoU by class](per_class.png)\n",
-        "## Weak against full supervision\n",
-        "![Weak against full supervision](weak_full.png)\n",
-        "## Training\n",
-        "![Losses](curves.png)\n",
-    ]
-    if clusters:
-        parts += ["## Clusters\n", *(f"![Clusters: {name}](clusters_{name}.png)\n" for name in clusters)]
-    if len(partitions):
-        parts += ["How alike the partitions are, by adjusted Rand index and variation of information:\n"]
-        parts += [_partition_table(partitions)]
-    if len(times):
-        parts += ["## Time\n", _time_table(times)]
-    return "\n".join(parts)
-
-
-def _scores(summary: pd.DataFrame) -> str:
-    headers = [
-        "experiment",
-        "scored",
-        "seeds",
-        "mIoU",
-        "weak/full",
-        "pixel acc.",
-        "boundary IoU",
-        "confused within",
-        "confused between",
-    ]
-    rows = [
-        [
-            chain(row),
-            f"{row['kind'].replace('_', ' ')}, {row['split']}",
-            str(row["seeds"]),
-            percent(row["mean_iou"], row["mean_iou_sd"]),
-            *(
-                percent(row[c])
-                for c in (
-                    "weak_full_ratio",
-                    "pixel_accuracy",
-                    "boundary_iou",
-                    "within_cluster_confusion",
-                    "between_cluster_confusion",
-                )
-            ),
-        ]
-        for row in records(summary)
-    ]
-    return markdown(headers, rows)
-
-
-def _conditions(summary: pd.DataFrame) -> str:
-    headers = [
-        "experiment",
-        "scored",
-        "images",
-        "scales",
-        "flip",
-        "CRF",
-        "labels at inference",
-        "ground truth",
-    ]
-    rows = [
-        [
-            chain(row),
-            f"{row['kind'].replace('_', ' ')}, {row['split']}",
-            str(row["images"]),
-            *(_plain(row[c]) for c in ("scales", "flip", "crf", "labels_at_inference", "ground_truth")),
-        ]
-        for row in records(summary)
-    ]
-    return markdown(headers, rows)
-
-
-def _oracle(summary: pd.DataFrame) -> str:
-    rows = [
-        [
-            chain(row),
-            row["split"],
-            f"{row['oracle_threshold']:.2f}",
-            percent(row["oracle_mean_iou"], row["oracle_mean_iou_sd"]),
-            percent(row["mean_iou"], row["mean_iou_sd"]),
-        ]
-        for row in records(summary[summary["oracle_mean_iou"].notna()])
-    ]
-    return markdown(["experiment", "split", "oracle threshold (mean)", "oracle mIoU", "mIoU without"], rows)
-
-
-def _partition_table(partitions: pd.DataFrame) -> str:
-    others = list(dict.fromkeys(partitions["compared_with"]))
-    headers = ["partition", "clusters", *(f"against {other}: ARI, VI (bits)" for other in others)]
-    rows = []
-    for name, pairs in partitions.groupby("partition", sort=False):
-        told = {
-            p["compared_with"]: f"{p['adjusted_rand_index']:.2f}, {p['variation_of_information']:.2f}"
-            for p in records(pairs)
-        }
-        rows.append([str(name), str(pairs["clusters"].iloc[0]), *(told.get(other, "–") for other in others)])
-    return markdown(headers, rows)
-
-
-def _time_table(times: pd.DataFrame) -> str:
-    rows = [
-        [
-            str(stage),
-            str(len(jobs)),
-            duration(float(jobs["seconds"].sum())),
-            duration(float(jobs["seconds"].max())),
-            f"{jobs['peak_memory_mb'].max():.0f}",
-        ]
-        for stage, jobs in times.groupby("stage", sort=False)
-    ]
-    return markdown(["stage", "jobs", "time in all", "longest", "peak memory (MB)"], rows)
-
-
 def _seeds(row: Mapping[str, Any]) -> str:
     return f"{row['seeds']} seed{'s' if row['seeds'] > 1 else ''}"
-
-
-def _plain(value: object) -> str:
-    if value is True or value is False:
-        return "yes" if value else "no"
-    return str(value) if isinstance(value, str) and value else "not stated"

@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-CHOICES = ("dataset", "supervision", "method", "localization", "refinement", "segmenter")
+CHAIN = ("method", "localization", "refinement", "segmenter")
+CHOICES = ("dataset", "supervision", *CHAIN)
 CONDITIONS = (
     "kind",
     "split",
     "ground_truth",
     "images",
     "classes",
+    "initial_weights",
     "scales",
     "flip",
     "crf",
@@ -51,6 +53,7 @@ def _run(metrics: Mapping[str, Any]) -> dict[str, Any]:
         if views.get("scales") is None
         else " ".join(f"{scale:g}" for scale in views["scales"]),
         "flip": views.get("flip"),
+        "initial_weights": views.get("initial_weights"),
         "crf": views.get("crf"),
         **{name: metrics[name] for name in SCORES},
         "oracle_threshold": oracle.get("threshold"),
@@ -86,6 +89,26 @@ def full_supervision_twin(table: pd.DataFrame, row: Mapping[str, Any]) -> dict[s
     alike = ("dataset", "segmenter", "kind", "split", "ground_truth", "images", "classes")
     twins = (r for r in records(table) if r["supervision"] == "masks" and all(r[c] == row[c] for c in alike))
     return next(twins, None)
+
+
+def published_table(summary: pd.DataFrame, published: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Ours beside what was published, one row for each number that is of as many images.
+
+    Args:
+        summary: of `summary_table`.
+        published: method, localization, refinement, segmenter (None where not taken), ``mean_iou`` in per cent,
+            ``images`` and ``source``.
+    """
+    rows = [
+        {**{key: row[key] for key in (*CHOICES, "kind", "split", "mean_iou", "mean_iou_sd")}}
+        | {"published": number["mean_iou"] / 100, "source": number["source"]}
+        for number in published
+        for row in records(summary)
+        if all((row[c] if isinstance(row[c], str) else None) == number.get(c) for c in CHAIN)
+        and row["images"] == number["images"]
+    ]
+    columns = [*CHOICES, "kind", "split", "mean_iou", "mean_iou_sd", "published", "source"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def per_class_table(metrics: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

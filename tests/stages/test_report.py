@@ -9,6 +9,7 @@ import pytest
 
 from pcc.artifacts import write_clusters
 from pcc.errors import InputError
+from pcc.figures import charts
 from pcc.files import write_json, write_text
 from pcc.stages.report import report
 
@@ -117,6 +118,44 @@ def test_markdown_says_under_which_conditions(files: list[Path], tmp_path: Path)
     for figure in ("per_class", "weak_full", "curves"):
         assert (tmp_path / f"report/{figure}.png").stat().st_size > 5000
         assert f"({figure}.png)" in text
+
+
+def test_published_numbers_stand_beside_ours(files: list[Path], tmp_path: Path) -> None:
+    steps = {"method": "pcc", "localization": "iscam", "refinement": None, "segmenter": None}
+    same = {**steps, "mean_iou": 34.4, "images": 5, "source": "a paper"}
+    other_images = {**steps, "mean_iou": 99.0, "images": 1464, "source": "another"}
+    report(files, tmp_path / "report", published=[same, other_images])
+    table = pd.read_csv(tmp_path / "report/published.csv")
+    assert table["source"].tolist() == ["a paper"], "a number of other images is not comparable"
+    assert table.loc[0, ["mean_iou", "published"]].tolist() == pytest.approx([0.35, 0.344])
+    text = (tmp_path / "report/report.md").read_text()
+    assert "Beside published numbers" in text
+    section = text.split("## Beside published numbers")[1].split("##")[0]
+    assert [cell.strip() for cell in section.strip().splitlines()[-1].strip("|").split("|")] == [
+        "pcc / iscam",
+        "maps, train",
+        "35.0 ± 5.0",
+        "34.4",
+        "+0.6",
+        "a paper",
+    ]
+
+
+def test_every_part_of_a_loss_is_drawn(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = {}
+    monkeypatch.setattr(charts, "curves", lambda panels, title: drawn.update(panels) or charts.nothing(title))
+    for seed in SEEDS[:2]:
+        folder = tmp_path / f"sipe/seed-{seed}/classifier"
+        text = "phase,epoch,step,lr,loss,classification,consistency\nmain,0,0,0.1,3,1,2\nmain,0,1,0.1,2,1,1\n"
+        write_text(folder / "losses.csv", text)
+    report(files, tmp_path / "report", losses=sorted(tmp_path.glob("sipe/*/*/losses.csv")))
+    assert {panel: sorted(lines) for panel, lines in drawn.items()} == {
+        "classifier: classification": ["seed 0", "seed 1"],
+        "classifier: consistency": ["seed 0", "seed 1"],
+    }
+    assert drawn["classifier: consistency"]["seed 0"][1].tolist() == [2, 1]
 
 
 def test_partitions_are_drawn_and_compared(files: list[Path], tmp_path: Path) -> None:

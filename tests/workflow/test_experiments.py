@@ -1,10 +1,11 @@
 from pathlib import Path
 
-from experiments import branches, files_in, scoring_settings
+from experiments import branches, files_in, initial_weights, published, scoring_settings
 
 CONFIG = {
     "seeds": [0, 1],
     "dataset": {"name": "toy"},
+    "methods": {"pcc": {"model": {"backbone": {"name": "resnet50", "weights": "hub", "dilate": False}}}},
     "localizations": {"cam": {"scales": [1.0]}},
     "refinements": {"crf": {"iterations": 10}, "argmax": {}},
     "segmenters": {"light": {"model": {}, "prediction": {"flip": True}}},
@@ -43,7 +44,29 @@ def test_numbers_carry_the_settings_of_every_step() -> None:
         "localization": {"scales": [1.0]},
         "refinement": {"iterations": 10},
         "segmenter": {"flip": True},
+        "initial_weights": None,
     }
+    found = scoring_settings(CONFIG, branches(CONFIG)["pcc/seed-0/cam/argmax"])
+    assert found["initial_weights"] == "resnet50, hub"
+    assert initial_weights({"architecture": "unet", "encoder": "tu-resnet18", "weights": "random"}) == (
+        "tu-resnet18, random"
+    )
+
+
+def test_a_walk_is_told_with_the_labels_of_its_boundaries() -> None:
+    walk = {"boundary": {"labels": "crf"}}
+    config = {**CONFIG, "refinements": {**CONFIG["refinements"], "walk": walk}}
+    choices = {**branches(CONFIG)["pcc/seed-0/cam/argmax"], "refinement": "walk"}
+    assert scoring_settings(config, choices)["boundary_labels"] == {"iterations": 10}
+
+
+def test_published_numbers_know_their_chain() -> None:
+    number = {"mean_iou": 58.6, "images": 1464, "source": "the paper"}
+    experiments = [CONFIG["experiments"][0] | {"published": number}, *CONFIG["experiments"][1:]]
+    assert published({**CONFIG, "experiments": experiments}) == [
+        {"method": "pcc", "localization": "cam", "refinement": "argmax", "segmenter": None, **number}
+    ]
+    assert branches({**CONFIG, "experiments": experiments}) == branches(CONFIG)
 
 
 def test_files_are_found_wherever_settings_name_them(tmp_path: Path) -> None:

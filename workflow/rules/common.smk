@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from configuration import BLOCKS, check_config, typed
-from experiments import STEPS, branches, files_in, last_step, scoring_settings
+from experiments import STEPS, branches, files_in, last_step, published, scoring_settings
 from fingerprints import Code
 from snakemake.utils import update_config
 

@@ -96,7 +96,8 @@ rule report:
             for path in input[kind]
         ],
         folder=lambda wildcards, output: Path(output.text).parent,
+        settings=as_json({"published": published(config)}),
         code=code_of("pcc.stages.report"),
     shell:
-        "(python -m pcc report {params.files:q} --output {params.folder:q} --threads {threads}"
-        " --code {params.code} && cp {params.folder:q}/summary.csv {output.summary:q}) > {log:q} 2>&1"
+        "(python -m pcc report {params.files:q} --output {params.folder:q} --settings {params.settings:q}"
+        " --threads {threads} --code {params.code} && cp {params.folder:q}/summary.csv {output.summary:q}) > {log:q} 2>&1"

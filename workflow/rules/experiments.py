@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from configuration import BLOCKS
+from configuration import BLOCKS, CHAIN
 
 # The steps after a classifier: what each leaves in its folder, and of which split.
 STEPS = {
@@ -37,17 +37,36 @@ def branches(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def published(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The numbers that experiments are to be compared with, each with the choices it belongs to."""
+    return [
+        {**{key: experiment.get(key) for key in CHAIN}, **experiment["published"]}
+        for experiment in config["experiments"]
+        if "published" in experiment
+    ]
+
+
 def last_step(choices: Mapping[str, Any]) -> str:
     """The step that a branch ends with."""
     return [step for step in STEPS if choices[step]][-1]
 
 
 def scoring_settings(config: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[str, Any]:
-    """What a number depends on besides its chain: sizes, scales, flips and CRF, step by step."""
+    """What a number depends on besides its chain: sizes, scales, flips and CRF by step; initial weights."""
     found = {step: config[BLOCKS[step].key][choices[step]] for step in STEPS if choices[step]}
+    network = found.get("segmenter") or config["methods"][choices["method"]]
     if boundary := found.get("refinement", {}).get("boundary"):
         found["boundary_labels"] = config["refinements"][boundary["labels"]]
-    return {step: entry["prediction"] if step == "segmenter" else entry for step, entry in found.items()}
+    return {
+        **{step: entry["prediction"] if step == "segmenter" else entry for step, entry in found.items()},
+        "initial_weights": initial_weights(network.get("model", {})),
+    }
+
+
+def initial_weights(model: Mapping[str, Any]) -> str | None:
+    """What a network's encoder begins with, such as ``resnet50.tv_in1k, hub``; None where the settings do not say."""
+    encoder = model.get("backbone", model)
+    return ", ".join(str(encoder[key]) for key in ("name", "encoder", "weights") if key in encoder) or None
 
 
 def files_in(settings: Any) -> list[str]:

@@ -1,0 +1,58 @@
+"""Precisions on machines that are not this one."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+import torch
+
+from pcc.hardware import Precision, resolve_precision
+
+
+@pytest.fixture(autouse=True)
+def forget() -> Iterator[None]:
+    resolve_precision.cache_clear()
+    yield
+    resolve_precision.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("gpu", "native", "asked", "found"),
+    [
+        (False, True, "auto", "bf16"),
+        (False, False, "auto", "no"),
+        (False, True, "bf16", "bf16"),
+        (False, False, "bf16", "no"),
+        (False, False, "no", "no"),
+        (True, True, "auto", "bf16"),
+        (True, False, "auto", "no"),
+        (True, False, "bf16", "bf16"),
+        (True, False, "fp16", "fp16"),
+    ],
+)
+def test_precision(
+    monkeypatch: pytest.MonkeyPatch,
+    gpu: bool,
+    native: bool,
+    asked: Precision,
+    found: Literal["no", "bf16", "fp16"],
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert resolve_precision(asked) == found
+
+
+def test_a_cpu_says_once_that_it_takes_fp32(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    with caplog.at_level("INFO", logger="pcc"):
+        resolve_precision("bf16")
+        resolve_precision("bf16")
+    assert [record.getMessage() for record in caplog.records].count(
+        "precision bf16: this CPU does not multiply it; computing in fp32, which is faster here"
+    ) == 1
