@@ -105,3 +105,15 @@ def test_mirrored_in_mirrored_out() -> None:
     torch.testing.assert_close(
         model.predict(image.flip(-1)), model.predict(image).flip(-1), atol=1e-5, rtol=0
     )
+
+
+def test_what_lies_beyond_512_pixels_is_seen_and_stays_in_place() -> None:
+    """A side that needs no padding: the prediction is the network's own, at every cell (pitfall P4)."""
+    model, image = network().eval(), torch.rand(3, 48, 608)
+    whole = [model(view[None])[0] for view in (image, image.flip(-1))]
+    torch.testing.assert_close(
+        model.predict(image), torch.sigmoid((whole[0] + whole[1].flip(-1)) / 2), atol=1e-5, rtol=0
+    )
+    other = image.clone()
+    other[:, :, 560:] = 0
+    assert (model.predict(other) - model.predict(image))[:, 140:].abs().max() > 1e-3
