@@ -1,6 +1,7 @@
 """Random walk over class boundaries (Ahn et al., CVPR 2019, IRN section 5), as sums of shifted maps."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -34,12 +35,41 @@ def refine(
         power: sharpens the maps.
         radius: see `propagate`; ``beta`` and ``steps`` too.
     """
-    grid = (boundary.shape[0], boundary.shape[1])
-    start = resize(maps[None], grid)[0].clamp_min(0) ** power * (1 - boundary)
-    walked = propagate(start, boundary, radius, beta, steps)
-    # The grid covers whole cells; what lies beyond the image is cut off, not squeezed in.
-    mask = to_mask(walked, range(len(maps)), (STRIDE * grid[0], STRIDE * grid[1]))
-    return mask[: image.shape[0], : image.shape[1]]
+    return refine_batch([image], [maps], [boundary], power, radius, beta, steps)[0]
+
+
+def refine_batch(
+    images: Sequence[UInt8[np.ndarray, "_ _ 3"]],
+    maps: Sequence[Float[Tensor, "_ _ _"]],
+    boundaries: Sequence[Float[Tensor, "_ _"]],
+    power: int | float = 1.5,
+    radius: int = 5,
+    beta: int | float = 10,
+    steps: int = 256,
+) -> list[UInt8[np.ndarray, "_ _"]]:
+    """`refine` for several images in one walk, on the device of the maps; sizes and numbers of classes may differ.
+
+    Args:
+        images: see `refine`; the other arguments likewise.
+    """
+    channels = max(map(len, maps))
+    height, width = (max(boundary.shape[side] for boundary in boundaries) for side in (0, 1))
+    # Whoever is smaller stands behind walls, which nothing passes: the same result as alone.
+    walls = maps[0].new_ones(len(maps), height, width)
+    start = maps[0].new_zeros(len(maps), channels, height, width)
+    for i, (values, boundary) in enumerate(zip(maps, boundaries, strict=True)):
+        h, w = boundary.shape
+        walls[i, :h, :w] = boundary
+        sharpened = resize(values[None], (h, w))[0].clamp_min(0) ** power
+        start[i, : len(values), :h, :w] = sharpened * (1 - boundary)
+    walked = propagate(start, walls, radius, beta, steps)
+    masks = []
+    for image, values, boundary, result in zip(images, maps, boundaries, walked, strict=True):
+        h, w = boundary.shape
+        # The grid covers whole cells; what lies beyond the image is cut off, not squeezed in.
+        mask = to_mask(result[: len(values), :h, :w], range(len(values)), (STRIDE * h, STRIDE * w))
+        masks.append(mask[: image.shape[0], : image.shape[1]])
+    return masks
 
 
 def propagate(

@@ -1,12 +1,13 @@
 """Turn one shard of localization maps into pseudo masks."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 from torch import Tensor
 
 from pcc import artifacts
@@ -15,11 +16,28 @@ from pcc.data.images import read_image
 from pcc.data.manifest import Manifest
 from pcc.errors import InputError, call_with
 from pcc.files import digest, publish, resumable_directory
+from pcc.hardware import device
 from pcc.parallel import map_in_processes
 from pcc.plugins import load_attribute
 from pcc.progress import track
 
-Item = tuple[str, Path, Maps, Mapping[str, Tensor]]
+IMAGES_ON_GPU = 16  # at once, for refinements that can
+
+
+class Item(NamedTuple):
+    """What one image is refined from.
+
+    Attributes:
+        image_id: id.
+        path: of the image.
+        maps: its localization maps.
+        boundary: its class boundaries, for a refinement that walks.
+    """
+
+    image_id: str
+    path: Path
+    maps: Maps
+    boundary: Tensor | None
 
 
 def pseudo_masks(
@@ -41,7 +59,7 @@ def pseudo_masks(
         output: folder of the masks.
         type: ``argmax``, ``crf`` and so on: the name of a module of `pcc.refine` with a ``refine`` function.
         boundaries: the shard's class boundaries, for a refinement that walks between them.
-        threads: processes.
+        threads: processes; walks go to the GPU, where there is one.
         code: fingerprint of the stage's code.
         settings: of the refinement.
     """
@@ -52,9 +70,12 @@ def pseudo_masks(
     inputs = [manifest, maps, *([boundaries] if boundaries else [])]
     key = {"settings": everything, "inputs": {str(p): digest(p) for p in inputs}, "code": code}
     with resumable_directory(output, key) as work:
-        refine_one = partial(_refine_one, type, settings, work)
         todo = list(_todo(maps, boundaries, images, work))
-        for _ in track(map_in_processes(refine_one, todo, threads), f"refine {type}", len(todo)):
+        at_once = _images_at_once(boundaries)
+        jobs = [todo[start : start + at_once] for start in range(0, len(todo), at_once)]
+        refine_some = partial(_refine_batch if at_once > 1 else _refine_each, type, settings, work)
+        done = map_in_processes(refine_some, jobs, 1 if at_once > 1 else threads)
+        for _ in track(done, f"refine {type}", len(jobs)):
             pass
         artifacts.write_provenance(
             work / "provenance.json", settings=everything, inputs=inputs, started=started, code=code
@@ -71,16 +92,36 @@ def _todo(maps: Path, boundaries: Path | None, images: Mapping[str, Path], work:
         if not (work / f"{image_id}.png").exists():
             if boundaries is not None and image_id not in walls:
                 raise InputError(f"{boundaries}: image {image_id} is missing; run `pcc boundaries` again")
-            given = {"boundary": walls[image_id]} if boundaries is not None else {}
-            yield image_id, images[image_id], stored, given
+            yield Item(image_id, images[image_id], stored, walls.get(image_id))
 
 
-def _refine_one(type: str, settings: Mapping[str, Any], work: Path, item: Item) -> None:
-    image_id, path, stored, given = item
+def _images_at_once(boundaries: Path | None) -> int:
+    """A GPU is too wide for the walk of one image; other refinements run on the CPU's processes."""
+    return IMAGES_ON_GPU if boundaries and device() == "cuda" else 1
+
+
+def _refine_each(type: str, settings: Mapping[str, Any], work: Path, items: Sequence[Item]) -> None:
     refine = load_attribute("pcc.refine", type, "refine", "refinements: type")
-    channels = call_with(
-        refine, settings, f"refinement {type}", image=read_image(path), maps=stored.values, **given
-    )
+    for item in items:
+        walls = {} if item.boundary is None else {"boundary": item.boundary}
+        given = {"image": read_image(item.path), "maps": item.maps.values, **walls}
+        _write(work, item, call_with(refine, settings, f"refinement {type}", **given))
+
+
+def _refine_batch(type: str, settings: Mapping[str, Any], work: Path, items: Sequence[Item]) -> None:
+    refine_batch = load_attribute("pcc.refine", type, "refine_batch", "refinements: boundary: type")
+    given = {
+        "images": [read_image(item.path) for item in items],
+        "maps": [item.maps.values.to(device()) for item in items],
+        "boundaries": [item.boundary.to(device()) for item in items if item.boundary is not None],
+    }
+    masks = call_with(refine_batch, settings, f"refinement {type}", **given)
+    for item, channels in zip(items, masks, strict=True):
+        _write(work, item, channels)
+
+
+def _write(work: Path, item: Item, channels: UInt8[np.ndarray, "H W"]) -> None:
+    """A mask of class ids, from the numbers of the image's channels."""
     class_ids = np.full(256, IGNORE, dtype=np.uint8)
-    class_ids[: len(stored.classes)] = stored.classes
-    artifacts.write_mask(work / f"{image_id}.png", class_ids[channels])
+    class_ids[: len(item.maps.classes)] = item.maps.classes
+    artifacts.write_mask(work / f"{item.image_id}.png", class_ids[channels])

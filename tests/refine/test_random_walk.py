@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from pcc.refine.random_walk import half_plane_offsets, path, propagate, refine
+from pcc.refine.random_walk import half_plane_offsets, path, propagate, refine, refine_batch
 
 
 def random(*shape, seed=0):
@@ -124,6 +124,19 @@ def test_masks_lie_on_whole_cells(size):
     assert mask.shape == size and mask.dtype == np.uint8
     expected = np.arange(size[1]) >= 4 * (grid[1] // 2)
     np.testing.assert_array_equal(mask, np.broadcast_to(expected, size))
+
+
+def test_a_batch_of_all_sizes_is_as_each_alone():
+    """Other sizes, other numbers of classes, one without any and one smaller than a cell."""
+    sizes = [(30, 45), (61, 24), (3, 2), (32, 32)]
+    images = [np.zeros((*size, 3), np.uint8) for size in sizes]
+    maps = [random(k, 3, 4, seed=k).float() for k in (2, 4, 3, 1)]
+    grids = [(-(-h // 4), -(-w // 4)) for h, w in sizes]
+    walls = [0.5 * random(*grid, seed=i).float() for i, grid in enumerate(grids)]
+    together = refine_batch(images, maps, walls, steps=20)
+    for mask, image, values, wall in zip(together, images, maps, walls, strict=True):
+        np.testing.assert_array_equal(mask, refine(image, values, wall, steps=20))
+    assert len(np.unique(together[1])) > 1
 
 
 def test_maps_of_nothing_are_background():

@@ -160,11 +160,11 @@ def test_killed_pseudo_masks_go_on_where_they_were(
     pseudo_masks(manifest, maps, tmp_path / "whole", type="crf", threads=2, **CRF)
     broken = tmp_path / "broken"
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        kill_after(patch, pseudo_masks_stage, "_refine_one", 2)
+        kill_after(patch, pseudo_masks_stage, "_refine_each", 2)
         pseudo_masks(manifest, maps, broken, type="crf", **CRF)
     assert not broken.exists()
     with monkeypatch.context() as patch:
-        kill_after(patch, pseudo_masks_stage, "_refine_one", 1)
+        kill_after(patch, pseudo_masks_stage, "_refine_each", 1)
         pseudo_masks(manifest, maps, broken, type="crf", **CRF)
     for file in (tmp_path / "whole").glob("*.png"):
         assert digest(file) == digest(broken / file.name)
@@ -175,7 +175,7 @@ def test_changed_settings_start_afresh(
 ) -> None:
     maps = maps_of(manifest, classifier, tmp_path / "000.safetensors")
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        kill_after(patch, pseudo_masks_stage, "_refine_one", 2)
+        kill_after(patch, pseudo_masks_stage, "_refine_each", 2)
         pseudo_masks(manifest, maps, tmp_path / "masks", type="threshold", threshold=0.0)
     pseudo_masks(manifest, maps, tmp_path / "masks", type="threshold", threshold=1.0)
     assert all(not read_mask(file).any() for file in (tmp_path / "masks").glob("*.png"))
@@ -257,7 +257,7 @@ def test_a_shard_that_is_none_is_one_clear_line(manifest: Path, classifier: Path
 
 
 def test_the_random_walk_from_confident_labels_to_masks(
-    manifest: Path, classifier: Path, tmp_path: Path
+    manifest: Path, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Boundaries are learned from masks of all shards, predicted by shard, and walked between."""
     kernels = {"gaussian": {"sxy": 1, "weight": 0.1}, "bilateral": {"sxy": 5, "srgb": 5, "weight": 0.1}}
@@ -286,6 +286,20 @@ def test_the_random_walk_from_confident_labels_to_masks(
         expected = refine(np.zeros((32, 32, 3), np.uint8), found.values, walls[image_id].values[0], steps=4)
         mask = read_mask(masks / f"{image_id}.png")
         np.testing.assert_array_equal(mask, np.array(found.classes, np.uint8)[expected])
+    monkeypatch.setattr(pseudo_masks_stage, "_images_at_once", lambda boundaries: 2)
+    together = tmp_path / "together"
+    pseudo_masks(
+        manifest,
+        maps["000"],
+        together,
+        type="random_walk",
+        boundaries=tmp_path / "walls.safetensors",
+        steps=4,
+    )
+    assert [digest(f) for f in sorted(together.glob("*.png"))] == [
+        digest(f) for f in sorted(masks.glob("*.png"))
+    ]
+    monkeypatch.undo()
     with pytest.raises(InputError, match="setting 'boundary' is missing"):
         pseudo_masks(manifest, maps["000"], tmp_path / "none", type="random_walk")
     with pytest.raises(InputError, match="is missing; run `pcc boundaries` again"):
