@@ -103,8 +103,18 @@ class LossLog:
         if main:
             self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=rows)
 
-    def add(self, phase: str, epoch: int, lr: float, named: Mapping[str, float]) -> None:
-        """Note one step; its number counts through all phases."""
+    def add(
+        self, phase: str, epoch: int, lr: float, named: Mapping[str, float], watched: Mapping[str, float]
+    ) -> None:
+        """Note one step; its number counts through all phases.
+
+        Args:
+            phase: name.
+            epoch: within the phase.
+            lr: learning rate.
+            named: the parts of the loss.
+            watched: what is no part of the loss.
+        """
         if not self.main:
             return
         total = sum(named.values())
@@ -115,8 +125,8 @@ class LossLog:
             "lr": f"{lr:.6g}",
             "loss": f"{total:.6g}",
         }
-        self.buffer.append(row | {name: f"{value:.6g}" for name, value in named.items()})
-        for name, value in {"loss": total, "lr": lr, **named}.items():
+        self.buffer.append(row | {name: f"{value:.6g}" for name, value in {**named, **watched}.items()})
+        for name, value in {"loss": total, "lr": lr, **named, **watched}.items():
             self.board.add_scalar(f"train/{name}", value, len(self.buffer) - 1)
 
     def flush(self) -> int:

@@ -82,6 +82,12 @@ def _parse(text: str, option: str = "--settings") -> dict[str, Any]:
     return values
 
 
+def _by_role(given: list[str]) -> dict[str, Path]:
+    if unclear := [item for item in given if "=" not in item]:
+        raise InputError(f"--after {unclear[0]}: give ROLE=FOLDER, such as generator=results/…/classifier")
+    return {role: Path(folder) for role, folder in (item.split("=", 1) for item in given)}
+
+
 @app.command()
 def prepare(output: Output, settings: Settings = "{}", threads: Threads = 1, code: Code = "") -> None:
     """Read a data set, check it, and write manifest.csv and dataset.json."""
@@ -119,13 +125,28 @@ def train(
     manifest: ManifestFile,
     clusters: Annotated[Path, typer.Option(help="clusters.json.")],
     output: Output,
+    after: Annotated[
+        list[str] | None, typer.Option(help="ROLE=FOLDER of a trained method to begin with; once per role.")
+    ] = None,
     seed: Seed = 0,
     settings: Settings = "{}",
     threads: Threads = 1,
     code: Code = "",
 ) -> None:
     """Train a method's classifier on image-level labels."""
-    run("train", settings, threads, code, manifest=manifest, clusters=clusters, output=output, seed=seed)
+    with user_errors("train"):
+        folders = _by_role(after or [])
+    run(
+        "train",
+        settings,
+        threads,
+        code,
+        manifest=manifest,
+        clusters=clusters,
+        output=output,
+        after=folders,
+        seed=seed,
+    )
 
 
 @app.command()

@@ -52,7 +52,11 @@ class Samples(Protocol):
 
 @runtime_checkable
 class Trainable(Protocol):
-    """What `fit` asks of a module, classifier or segmenter."""
+    """What `fit` asks of a module, classifier or segmenter.
+
+    One that has a ``watched`` method is asked after every step for scalars, without gradient, that are worth a curve
+    besides its losses.
+    """
 
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:
         """The parameters that ``phase`` trains; all others stay as they are."""

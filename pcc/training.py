@@ -141,7 +141,8 @@ class _Run:
             named = self._step(
                 module, optimizer, batch._replace(progress=step / batches.total), phase, step, lr
             )
-            self.losses.add(phase.name, step // batches.per_epoch, lr, named)
+            watched = {name: float(value) for name, value in getattr(trainable, "watched", dict)().items()}
+            self.losses.add(phase.name, step // batches.per_epoch, lr, named, watched)
             shown = f"loss {sum(named.values()):.4f}"
             if (step + 1) % self.recipe.checkpoint_every == 0 and step + 1 < batches.total:
                 self._save(optimizer, Position(at.phase, step + 1))

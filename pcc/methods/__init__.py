@@ -9,13 +9,13 @@ from pcc.plugins import load_class
 
 
 def load_method(
-    type: str, num_foreground: int, clusters: Sequence[Sequence[int]], model: dict[str, Any]
+    type: str, classes: Sequence[str], clusters: Sequence[Sequence[int]], model: dict[str, Any]
 ) -> Method:
     """The method of module ``pcc.methods.{type}``, its settings checked by name.
 
     Args:
         type: module name.
-        num_foreground: K.
+        classes: names of the K foreground classes.
         clusters: vector indices of each cluster's members; empty for none.
         model: settings of the method's constructor.
 
@@ -23,4 +23,4 @@ def load_method(
         InputError: no such method, or settings that do not fit.
     """
     method = load_class("pcc.methods", type, Method, "methods: type")  # type: ignore[type-abstract]
-    return call_with(method, model, "model", num_foreground=num_foreground, clusters=clusters)
+    return call_with(method, model, "model", classes=classes, clusters=clusters)

@@ -1,10 +1,12 @@
 """The seam between methods and everything else."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pcc.errors import InputError
 from pcc.models.backbones import Backbone
 from pcc.trainable import Batch, ParameterGroup
 
@@ -49,6 +51,23 @@ class Method(nn.Module, ABC):
     ) -> tuple[Float[Tensor, "B A h w"], Float[Tensor, "B D g v"]]:
         """`activations` and `encode` of the same view; overridden where one pass gives both."""
         return self.activations(images), self.encode(images)
+
+    def map_parameters(self) -> list[nn.Parameter]:
+        """What another method may go on training of these maps: by default all that is not the encoder's."""
+        encoder = set(map(id, self.backbone.parameters()))
+        return [p for p in self.parameters() if id(p) not in encoder]
+
+    def start_from(self, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Take over trained weights, by the role they have here (``after`` in the configuration).
+
+        Raises:
+            InputError: this method begins with none.
+        """
+        raise InputError(f"methods: after: {', '.join(weights)}: this method begins with no other's weights")
+
+    def watched(self) -> dict[str, Tensor]:
+        """Scalars of the last step, without gradient, that are worth a curve besides its losses."""
+        return {}
 
     def localize(
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]

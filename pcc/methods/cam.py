@@ -18,7 +18,7 @@ class PlainCAM(Method):
     """Global average pooling and a linear classifier; its weights applied to every cell are the map.
 
     Args:
-        num_foreground: K.
+        classes: names of the K foreground classes.
         clusters: not used; every method is handed them.
         backbone: settings of `Backbone`.
         unfrozen_blocks: blocks at the backbone's end that are trained, or ``all``.
@@ -27,7 +27,7 @@ class PlainCAM(Method):
 
     def __init__(
         self,
-        num_foreground: int,
+        classes: Sequence[str],
         clusters: Sequence[Sequence[int]],
         backbone: dict[str, Any],
         unfrozen_blocks: int | Literal["all"] = "all",
@@ -36,7 +36,7 @@ class PlainCAM(Method):
         super().__init__()
         self.backbone = call_with(Backbone, backbone, "model.backbone")
         self.unfrozen_blocks, self.backbone_lr = unfrozen_blocks, backbone_lr
-        self.classifier = nn.Conv2d(self.backbone.dim, num_foreground, 1, bias=False)
+        self.classifier = nn.Conv2d(self.backbone.dim, len(classes), 1, bias=False)
 
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:
         return [

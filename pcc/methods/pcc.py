@@ -24,7 +24,7 @@ class PCC(Method):
     """Patch tokens and cluster tokens, refined together, classified patch by patch and pooled over the top k.
 
     Args:
-        num_foreground: K.
+        classes: names of the K foreground classes.
         clusters: vector indices of each cluster's members; empty: no cluster token, no parameter of one.
         backbone: settings of `Backbone`, any timm ViT or CNN.
         unfrozen_blocks: blocks at the backbone's end (and the norm after them) trained in every phase but
@@ -52,7 +52,7 @@ class PCC(Method):
 
     def __init__(
         self,
-        num_foreground: int,
+        classes: Sequence[str],
         clusters: Sequence[Sequence[int]],
         backbone: dict[str, Any],
         unfrozen_blocks: int | Literal["all"] = 5,
@@ -80,7 +80,7 @@ class PCC(Method):
             self.cluster_tokens = nn.Parameter(
                 nn.init.trunc_normal_(torch.empty(len(clusters), dim), std=0.02)
             )
-            members = torch.zeros(len(clusters), num_foreground)
+            members = torch.zeros(len(clusters), len(classes))
             for token, cluster in enumerate(clusters):
                 members[token, list(cluster)] = 1
             self.register_buffer("members", members, persistent=False)
@@ -89,7 +89,7 @@ class PCC(Method):
             if cluster_loss:
                 self.cluster_classifier = nn.Linear(out_dim if fusion == "sequence" else dim, 1)
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(out_dim, num_foreground + 1, bias=False)
+        self.classifier = nn.Linear(out_dim, len(classes) + 1, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.05)
         if warmup_pooling == "average":
             nn.init.zeros_(self.classifier.weight)

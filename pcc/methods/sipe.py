@@ -25,7 +25,7 @@ class SIPE(Method):
     Batch norms keep their running statistics; of the encoder, the last two stages are trained.
 
     Args:
-        num_foreground: K.
+        classes: names of the K foreground classes.
         clusters: not used; every method is handed them.
         backbone: settings of `Backbone`: a CNN of four stages; for the published network ``resnet50`` at
             ``output_stride`` 16 with ``dilate: false``.
@@ -46,7 +46,7 @@ class SIPE(Method):
 
     def __init__(
         self,
-        num_foreground: int,
+        classes: Sequence[str],
         clusters: Sequence[Sequence[int]],
         backbone: dict[str, Any],
         backbone_lr: float = 0.1,
@@ -73,7 +73,7 @@ class SIPE(Method):
         self.side = nn.ModuleList(
             nn.Conv2d(width, out, 1, bias=False) for width, out in zip(widths, side_channels, strict=True)
         )
-        self.classifier = nn.Conv2d(widths[-1], num_foreground, 1, bias=False)
+        self.classifier = nn.Conv2d(widths[-1], len(classes), 1, bias=False)
 
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:
         """Classifier and side convolutions; the encoder's last two stages."""
@@ -82,6 +82,10 @@ class SIPE(Method):
             ParameterGroup(head),
             ParameterGroup(self.backbone.stage_parameters(TRAINED_STAGES), self.backbone_lr),
         ]
+
+    def map_parameters(self) -> list[nn.Parameter]:
+        """The classifier; the side convolutions are behind `iscam`'s prototypes, not behind the maps."""
+        return list(self.classifier.parameters())
 
     def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
         """Sigmoid cross-entropy, and the consistency of both kinds of maps (sipe.md §4)."""

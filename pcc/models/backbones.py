@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -161,6 +161,13 @@ class Backbone(nn.Module):
         groups = group_parameters(self.network, self.network.group_matcher(coarse=False))
         last = sorted(groups)[-count:]
         return [named[name] for layer in last for name in groups[layer] if name in named]
+
+
+def without_weights(settings: Any) -> Any:
+    """The same settings with random weights wherever some are named: the artifact's own replace them."""
+    if isinstance(settings, Mapping):
+        return {k: "random" if k == "weights" else without_weights(v) for k, v in settings.items()}
+    return settings
 
 
 def concatenate_levels(

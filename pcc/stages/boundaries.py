@@ -12,9 +12,10 @@ from pcc.data.samples import image_tensor
 from pcc.errors import call_with
 from pcc.files import digest
 from pcc.hardware import Precision, autocast, device
+from pcc.models.backbones import without_weights
 from pcc.models.boundary import BoundaryNetwork
 from pcc.stages.shards import write_shard
-from pcc.stages.trained import read_description, with_weights, without_weights
+from pcc.stages.trained import read_description, with_weights
 
 
 def boundaries(

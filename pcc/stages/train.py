@@ -1,14 +1,17 @@
 """Train a method's classifier on image-level labels."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 from pcc.artifacts import read_clusters
 from pcc.data.manifest import Manifest
+from pcc.errors import InputError
 from pcc.methods import load_method
-from pcc.stages.trained import train_to
+from pcc.stages.trained import WEIGHTS, read_description, train_to
 
 
 def train(
@@ -19,6 +22,7 @@ def train(
     type: str,
     model: dict[str, Any],
     training: dict[str, Any],
+    after: Mapping[str, Path] | None = None,
     seed: int = 0,
     threads: int = 1,
     code: str = "",
@@ -32,6 +36,8 @@ def train(
         type: method, the name of a module of `pcc.methods`.
         model: settings of the method.
         training: see `pcc.stages.trained.train_to`.
+        after: folders of trained methods that this one begins with, by their role: keyword of the method's
+            constructor, which is given their type, clusters and settings.
         seed: of initial weights, order, augmentation and dropout.
         threads: CPU threads.
         code: fingerprint of the stage's code.
@@ -39,8 +45,12 @@ def train(
     data = Manifest.read(manifest)
     names = data.dataset.classes
     members = [[names.index(name) for name in cluster] for cluster in read_clusters(clusters)]
+    folders = after or {}
+    model = {**model, **{role: _described(folder, names) for role, folder in folders.items()}}
     torch.manual_seed(seed)
-    method = load_method(type, data.dataset.num_foreground, members, model)
+    method = load_method(type, names, members, model)
+    if folders:
+        method.start_from({role: load_file(folder / WEIGHTS) for role, folder in folders.items()})
     description = {"type": type, "classes": list(names), "clusters": members, "model": model}
     train_to(
         output,
@@ -50,8 +60,16 @@ def train(
         records=data.select(split="train"),
         masks=None,
         training=training,
-        inputs=[manifest, clusters],
+        inputs=[manifest, clusters, *(folder / WEIGHTS for folder in folders.values())],
         seed=seed,
         threads=threads,
         code=code,
     )
+
+
+def _described(folder: Path, classes: Sequence[str]) -> dict[str, Any]:
+    """Type, clusters and settings of a trained method, if it knows the same classes."""
+    found = read_description(folder)
+    if found.get("classes") != list(classes):
+        raise InputError(f"{folder}: trained on other classes than this data set's; train it on this one")
+    return {key: found[key] for key in ("type", "clusters", "model")}

@@ -16,6 +16,7 @@ from pcc.errors import InputError, call_with
 from pcc.files import digest, publish, read_json, resumable_directory, write_json
 from pcc.hardware import Precision
 from pcc.methods import Method, load_method
+from pcc.models.backbones import without_weights
 from pcc.models.segmenter import Segmenter, build_segmenter
 from pcc.training import Phase, Recipe, fit
 
@@ -120,7 +121,7 @@ def _plan(
 def load_classifier(folder: Path) -> Method:
     """The trained method of ``folder``, in evaluation mode."""
     made = read_description(folder)
-    method = load_method(made["type"], len(made["classes"]), made["clusters"], without_weights(made["model"]))
+    method = load_method(made["type"], made["classes"], made["clusters"], without_weights(made["model"]))
     return with_weights(method, folder)
 
 
@@ -148,10 +149,3 @@ def with_weights(network: N, folder: Path) -> N:
     """``network`` with the weights of ``folder``, in evaluation mode."""
     network.load_state_dict(load_file(folder / WEIGHTS))
     return network.eval().requires_grad_(False)
-
-
-def without_weights(settings: Any) -> Any:
-    """The same settings with random weights wherever some are named: the artifact's own replace them."""
-    if isinstance(settings, Mapping):
-        return {k: "random" if k == "weights" else without_weights(v) for k, v in settings.items()}
-    return settings

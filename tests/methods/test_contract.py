@@ -20,7 +20,7 @@ METHODS = CONFIG["methods"] | {"sipe": {"model": {"backbone": SMALL, "side_chann
 def method(request: pytest.FixtureRequest) -> Method:
     entry = METHODS[request.param]
     torch.manual_seed(0)
-    return load_method(entry.get("type", request.param), 4, [[0, 1], [2, 3]], entry["model"])
+    return load_method(entry.get("type", request.param), list("abcd"), [[0, 1], [2, 3]], entry["model"])
 
 
 def test_maps_are_scores_of_background_and_present_classes(method: Method) -> None:
@@ -53,4 +53,4 @@ def test_losses_are_finite_scalars_with_gradient(method: Method) -> None:
 
 def test_an_unknown_method_names_the_known_ones() -> None:
     with pytest.raises(InputError, match="no type 'ppc'; allowed: cam, pcc, sipe"):
-        load_method("ppc", 3, [], {})
+        load_method("ppc", ["a"], [], {})

@@ -15,7 +15,7 @@ CLUSTERS = [[0, 2], [1]]
 def build(clusters: list[list[int]] = CLUSTERS, **settings: Any) -> torch.nn.Module:
     torch.manual_seed(0)
     defaults = {"backbone": CNN, "hv_bilstm": 8, "top_k": 2, "cluster_loss": 0.5, "unfrozen_blocks": 1}
-    return load_method("pcc", 3, clusters, {**defaults, **settings})
+    return load_method("pcc", list("abc"), clusters, {**defaults, **settings})
 
 
 def batch(labels: list[list[float]] | None = None) -> Batch:

@@ -17,7 +17,7 @@ RESNET = {"name": "test_resnet", "settings": {"output_stride": 16}, "dilate": Fa
 
 def sipe(**settings: Any) -> SIPE:
     torch.manual_seed(0)
-    return SIPE(3, [], **{"backbone": RESNET, "side_channels": (4, 4, 8, 8), **settings})
+    return SIPE(list("abc"), [], **{"backbone": RESNET, "side_channels": (4, 4, 8, 8), **settings})
 
 
 def batch(**changes: Any) -> Batch:

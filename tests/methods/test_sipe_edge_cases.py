@@ -21,7 +21,7 @@ EPSILON = 1e-5
 
 def sipe(**settings: Any) -> SIPE:
     torch.manual_seed(0)
-    return SIPE(3, [], **{"backbone": RESNET, "side_channels": (4, 4, 8, 8), **settings}).eval()
+    return SIPE(list("abc"), [], **{"backbone": RESNET, "side_channels": (4, 4, 8, 8), **settings}).eval()
 
 
 def image_specific(logits: Tensor, query: Tensor, features: Tensor, present: list[bool], inside: list[bool]):

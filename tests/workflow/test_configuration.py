@@ -34,7 +34,7 @@ def test_defaults_are_filled_in() -> None:
     check_config(config, ROOT)
     assert config["seeds"] == [0]
     assert config["dataset"]["shards"] == {"train": 1, "val": 1}
-    assert config["methods"]["pcc"] == {"clusters": "mine", "model": {}, "training": {}}
+    assert config["methods"]["pcc"] == {"clusters": "mine", "after": {}, "model": {}, "training": {}}
     assert config["experiments"] == [{"method": "pcc", "localization": "cam", "supervision": "labels"}]
 
 
@@ -61,7 +61,7 @@ def test_lists_and_blocks_of_the_command_line_are_read_as_yaml() -> None:
         ),
         (
             {"methods": {"pcc": {"modle": {}}}},
-            "methods.pcc: unknown key 'modle'; allowed: type, clusters, model, training",
+            "methods.pcc: unknown key 'modle'; allowed: type, clusters, after, model, training",
         ),
         ({"dataset": {"name": "toy"}}, "dataset: 'format' is missing"),
         (
@@ -84,6 +84,14 @@ def test_lists_and_blocks_of_the_command_line_are_read_as_yaml() -> None:
         (
             {"methods": {"pcc": {"clusters": "taxo"}}},
             "methods.pcc.clusters: no 'taxo' under clusters; allowed: none, mine",
+        ),
+        (
+            {"methods": {"pcc": {"after": {"generator": "sip"}}}},
+            "methods.pcc.after.generator: no 'sip' under methods; allowed: pcc",
+        ),
+        (
+            {"methods": {"pcc": {"after": {"generator": "pcc"}}}},
+            "methods.pcc.after: leads back to 'pcc'; a method cannot begin with itself",
         ),
         (
             {"experiments": [{"method": "pcc", "refinement": "argmax"}]},

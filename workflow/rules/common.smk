@@ -73,7 +73,8 @@ def scoring_clusters():
 
 def used_clusters():
     """The partitions that any experiment or score depends on, but for those without a cluster."""
-    methods = {chosen["method"] for chosen in BRANCHES.values() if chosen["method"]}
+    chosen = {branch["method"] for branch in BRANCHES.values() if branch["method"]}
+    methods = {behind for name in chosen for behind in methods_behind(name)}
     used = {config["methods"][method]["clusters"] for method in methods} | {config["scoring"]["clusters"]}
     return [
         n for n, chosen in config["clusters"].items() if n in used and chosen.get("provider", n) != "none"
@@ -84,7 +85,10 @@ def trainings():
     """The folder of every network behind a number, and the rule that trains it."""
     scored = [BRANCHES[branch] for branch in scored_branches()]
     classifiers = {
-        f"{chosen['method']}/seed-{chosen['seed']}": "train" for chosen in scored if chosen["method"]
+        f"{name}/seed-{chosen['seed']}": "train"
+        for chosen in scored
+        if chosen["method"]
+        for name in methods_behind(chosen["method"])
     }
     walks = {
         branch: "train_boundary"
@@ -115,6 +119,24 @@ def entry(part, wildcards, *keys):
     name = BRANCHES[wildcards.branch][part] if "branch" in wildcards.keys() else wildcards[part]
     settings = {BLOCKS[part].names_module: name, **config[BLOCKS[part].key][name]}
     return {key: settings[key] for key in keys or settings}
+
+
+def begins_with(wildcards):
+    """The folders of the trained methods that this one begins with, by their role in it."""
+    after = config["methods"][wildcards.method]["after"]
+    return {role: f"<results>/{name}/seed-{wildcards.seed}/classifier" for role, name in after.items()}
+
+
+def methods_behind(name):
+    """A method and those it begins with, however far back."""
+    after = config["methods"][name]["after"].values()
+    return [name, *(behind for other in after for behind in methods_behind(other))]
+
+
+def method_modules(wildcards):
+    """The modules of a method and of those it begins with, each once."""
+    entries = [(name, config["methods"][name]) for name in methods_behind(wildcards.method)]
+    return list(dict.fromkeys(f"pcc.methods.{chosen.get('type', name)}" for name, chosen in entries))
 
 
 def boundary(wildcards):

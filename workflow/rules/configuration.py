@@ -55,6 +55,7 @@ def check_config(config: dict[str, Any], root: Path) -> None:
         problems = [
             *undefined(config),
             *incomplete(config),
+            *circular(config),
             *unknown_modules(config, root),
             *numbers_as_text(config),
         ]
@@ -115,6 +116,11 @@ def fill_in(value: Any, schema: Mapping[str, Any]) -> None:
 def undefined(config: Mapping[str, Any]) -> Iterator[str]:
     """References to entries that are not there."""
     references = [(f"methods.{n}.clusters", m["clusters"], "clusters") for n, m in config["methods"].items()]
+    references += [
+        (f"methods.{n}.after.{role}", name, "methods")
+        for n, m in config["methods"].items()
+        for role, name in m["after"].items()
+    ]
     references.append(("scoring.clusters", config["scoring"]["clusters"], "clusters"))
     for i, experiment in enumerate(config["experiments"]):
         references += [(f"experiments.{i}.{step}", experiment.get(step), BLOCKS[step].key) for step in CHAIN]
@@ -128,6 +134,18 @@ def undefined(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"{where}: '{name}' learns boundaries itself; name a refinement that does not, such as confident"
         if name is not None and name not in config[block]:
             yield f"{where}: no '{name}' under {block}; allowed: {', '.join(config[block]) or 'none is defined'}"
+
+
+def circular(config: Mapping[str, Any]) -> Iterator[str]:
+    """Methods that would have to be trained before themselves."""
+    after = {name: set(method["after"].values()) for name, method in config["methods"].items()}
+    for name in after:
+        reached, front = set[str](), after[name]
+        while front - reached:
+            reached |= front
+            front = {other for known in front for other in after.get(known, ())}
+        if name in reached:
+            yield f"methods.{name}.after: leads back to '{name}'; a method cannot begin with itself"
 
 
 def incomplete(config: Mapping[str, Any]) -> Iterator[str]:

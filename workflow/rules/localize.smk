@@ -25,7 +25,7 @@ rule localize:
         settings=lambda wildcards: as_json(entry("localization", wildcards)),
         code=lambda wildcards: code_of(
             "pcc.stages.localize",
-            module_of("method", wildcards),
+            *method_modules(wildcards),
             module_of("localization", wildcards),
         ),
     shell:

@@ -4,6 +4,11 @@
 rule train:
     input:
         lambda wildcards: files_in(entry("method", wildcards)),
+        after=lambda wildcards: [
+            f"{folder}/{file}"
+            for folder in begins_with(wildcards).values()
+            for file in ("weights.safetensors", "model.json")
+        ],
         manifest="<results>/data/manifest.csv",
         clusters=lambda wildcards: "<results>/clusters/{}/clusters.json".format(
             entry("method", wildcards)["clusters"]
@@ -26,9 +31,13 @@ rule train:
         device=1,
     params:
         folder=lambda wildcards, output: Path(output.weights).parent,
+        after=lambda wildcards, input: [
+            f"--after={role}={Path(weights).parent}"
+            for role, weights in zip(begins_with(wildcards), input.after[::2])
+        ],
         settings=lambda wildcards: as_json(entry("method", wildcards, "type", "model", "training")),
-        code=lambda wildcards: code_of("pcc.stages.train", module_of("method", wildcards)),
+        code=lambda wildcards: code_of("pcc.stages.train", *method_modules(wildcards)),
     shell:
-        "python -m pcc train --manifest {input.manifest:q} --clusters {input.clusters:q}"
+        "python -m pcc train --manifest {input.manifest:q} --clusters {input.clusters:q} {params.after:q}"
         " --seed {wildcards.seed} --output {params.folder:q} --settings {params.settings:q}"
         " --threads {threads} --code {params.code} > {log:q} 2>&1"
