@@ -4,7 +4,7 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import timm
 import torch
@@ -130,6 +130,41 @@ class Backbone(nn.Module):
         count = tokens.shape[1]
         return self.to_grid(x[:, : x.shape[1] - count], images), x[:, x.shape[1] - count :]
 
+    def forward_with_attention(
+        self, images: Float[Tensor, "B 3 H W"], tokens: Float[Tensor, "B m D"]
+    ) -> "Attended":
+        """ViT only: extra tokens join before the first block; what every head of every block attends to is kept."""
+        blocks = self.network.blocks
+        weights: list[Tensor] = []
+        outputs: list[Tensor] = []
+        hooks = [
+            b.attn.attn_drop.register_forward_hook(lambda _m, _i, out: weights.append(out)) for b in blocks
+        ]
+        hooks += [b.attn.register_forward_hook(lambda _m, _i, out: outputs.append(out)) for b in blocks]
+        fused = [b.attn.fused_attn for b in blocks]
+        try:
+            for block in blocks:
+                block.attn.fused_attn = False  # the fused kernel never writes its weights down
+            grid, tokens = self.forward_with_tokens(images, tokens, len(blocks))
+        finally:
+            for block, was in zip(blocks, fused, strict=True):
+                block.attn.fused_attn = was
+            for hook in hooks:
+                hook.remove()
+        by_head = [
+            out.unflatten(2, (block.attn.num_heads, -1)) for out, block in zip(outputs, blocks, strict=True)
+        ]
+        patches, prefix = grid.shape[2] * grid.shape[3], self.network.num_prefix_tokens
+        seen = slice(prefix, prefix + patches)
+        attention = torch.cat(weights, dim=1)
+        return Attended(
+            grid,
+            tokens,
+            attention[:, :, prefix + patches :, seen],
+            attention[:, :, seen, seen],
+            torch.cat(by_head, dim=2).transpose(1, 2),
+        )
+
     def normalise(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         """RGB in 0..1 to the input the weights expect.
 
@@ -161,6 +196,24 @@ class Backbone(nn.Module):
         groups = group_parameters(self.network, self.network.group_matcher(coarse=False))
         last = sorted(groups)[-count:]
         return [named[name] for layer in last for name in groups[layer] if name in named]
+
+
+class Attended(NamedTuple):
+    """What `Backbone.forward_with_attention` saw; L blocks of H heads.
+
+    Attributes:
+        grid: features of the patches.
+        tokens: features of the extra tokens.
+        token_to_patch: attention of the extra tokens to the patches, by block and head.
+        patch_to_patch: of the patches to each other.
+        outputs: of every head's share of each block's attention output, for all tokens.
+    """
+
+    grid: Float[Tensor, "B D h w"]
+    tokens: Float[Tensor, "B m D"]
+    token_to_patch: Float[Tensor, "B LH m n"]
+    patch_to_patch: Float[Tensor, "B LH n n"]
+    outputs: Float[Tensor, "B LH t d"]
 
 
 def without_weights(settings: Any) -> Any:
@@ -201,8 +254,8 @@ def _create(name: str, pretrained: bool, settings: dict[str, Any]) -> nn.Module:
             f"backbone.name: timm has no '{name}'; near: {', '.join(near) or 'see timm.list_models()'}"
         )
     try:
-        try:  # plain ViTs alone know this setting; what else has "vit" in its name does not
-            any_size = {"dynamic_img_size": True, **settings} if "vit" in name else settings
+        try:  # plain ViTs alone know this setting, by whatever name they go
+            any_size = {"dynamic_img_size": True, **settings}
             return timm.create_model(name, pretrained=pretrained, num_classes=0, **any_size)
         except TypeError as error:
             if "dynamic_img_size" not in str(error):

@@ -13,7 +13,10 @@ from pcc.trainable import Batch
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
 SMALL = {"name": "test_resnet", "settings": {"output_stride": 16}, "dilate": False}
-METHODS = CONFIG["methods"] | {"sipe": {"model": {"backbone": SMALL, "side_channels": [4, 4, 8, 8]}}}
+METHODS = CONFIG["methods"] | {
+    "sipe": {"model": {"backbone": SMALL, "side_channels": [4, 4, 8, 8]}},
+    "weaktr": {"model": {"backbone": {"name": "test_vit"}}},
+}
 
 
 @pytest.fixture(params=sorted(METHODS))
@@ -52,5 +55,5 @@ def test_losses_are_finite_scalars_with_gradient(method: Method) -> None:
 
 
 def test_an_unknown_method_names_the_known_ones() -> None:
-    with pytest.raises(InputError, match="no type 'ppc'; allowed: cam, pcc, sipe"):
+    with pytest.raises(InputError, match="no type 'ppc'; allowed: cam, pcc, semples, sipe, weaktr"):
         load_method("ppc", ["a"], [], {})

@@ -1,0 +1,117 @@
+"""A ViT whose class tokens' attention refines its class activation maps (after WeakTr; semples.md §1)."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pcc.errors import InputError, call_with
+from pcc.maps import normalize_cams, with_background
+from pcc.methods.base import Method
+from pcc.models.attention_gate import AttentionGate, weighted_mean
+from pcc.models.backbones import Attended, Backbone
+from pcc.trainable import Batch, ParameterGroup
+
+
+class WeakTr(Method):
+    """One token per class; its attention, and that among patches, averaged over all heads by learned weights.
+
+    The coarse map is a 3 x 3 convolution of the patches. Times the attention of the class's token, spread by the
+    patches' attention to each other, it becomes the fine map. Differs from WeakTr in that the network's own class token
+    stays in the sequence, and that classes are scored before the maps are rectified (a rectified score could not say
+    no). What `map_parameters` names is what SemPLeS trains: the convolution and the gate.
+
+    Args:
+        classes: names of the foreground classes.
+        clusters: not used; every method is handed them.
+        backbone: settings of `Backbone`, a plain ViT; published: ``deit_small_patch16_224``.
+        backbone_lr: learning rate of the network, as a share of the heads'.
+        reduction: see `AttentionGate`; ``pooling`` too.
+
+    Raises:
+        InputError: a backbone that is no plain ViT.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        clusters: Sequence[Sequence[int]],
+        backbone: dict[str, Any],
+        backbone_lr: float = 1.0,
+        reduction: int = 8,
+        pooling: Literal["max", "average"] = "max",
+    ) -> None:
+        super().__init__()
+        self.backbone = call_with(Backbone, backbone, "model.backbone")
+        if not self.backbone.is_vit:
+            raise InputError(
+                f"model.backbone: {backbone['name']} is no plain ViT; WeakTr reads a ViT's attention"
+            )
+        self.backbone_lr = backbone_lr
+        dim, blocks = self.backbone.dim, self.backbone.network.blocks
+        self.class_tokens = nn.Parameter(nn.init.trunc_normal_(torch.empty(len(classes), dim), std=0.02))
+        self.classifier = nn.Conv2d(dim, len(classes), 3, padding=1)
+        heads = sum(block.attn.num_heads for block in blocks)
+        self.gate = AttentionGate(
+            heads, dim // blocks[0].attn.num_heads, reduction=reduction, pooling=pooling
+        )
+
+    def parameter_groups(self, phase: str) -> list[ParameterGroup]:
+        return [
+            ParameterGroup([self.class_tokens, *self.map_parameters()]),
+            ParameterGroup(list(self.backbone.parameters()), self.backbone_lr),
+        ]
+
+    def map_parameters(self) -> list[nn.Parameter]:
+        """The convolution and the gate."""
+        return [*self.classifier.parameters(), *self.gate.parameters()]
+
+    def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
+        """Multi-label soft margin of three scores: class tokens, coarse maps, fine maps."""
+        assert batch.images is not None, "the encoder is trained: there are no features to reuse"
+        seen = self._attend(batch.images)
+        coarse = self.classifier(seen.grid)
+        scores = {
+            "tokens": seen.tokens.mean(dim=2),
+            "coarse": coarse.mean(dim=(2, 3)),
+            "fine": self._fine(coarse, seen).mean(dim=(2, 3)),
+        }
+        return {
+            name: functional.multilabel_soft_margin_loss(score.float(), batch.labels)
+            for name, score in scores.items()
+        }
+
+    def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
+        return self._attend(images).grid
+
+    def is_encoder_frozen(self, phase: str) -> bool:
+        return False
+
+    def activations(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B K h w"]:
+        """Fine maps."""
+        return self.view(images)[0]
+
+    def view(
+        self, images: Float[Tensor, "B 3 H W"]
+    ) -> tuple[Float[Tensor, "B K h w"], Float[Tensor, "B D h w"]]:
+        seen = self._attend(images)
+        return self._fine(functional.relu(self.classifier(seen.grid)), seen), seen.grid
+
+    def to_maps(
+        self, activations: Float[Tensor, "B K h w"], labels: Float[Tensor, "B K"]
+    ) -> Float[Tensor, "B C h w"]:
+        """Each present class to a peak of 1; background is what the present classes leave."""
+        return with_background(normalize_cams(activations) * labels[:, :, None, None])
+
+    def _attend(self, images: Float[Tensor, "B 3 H W"]) -> Attended:
+        return self.backbone.forward_with_attention(images, self.class_tokens.expand(len(images), -1, -1))
+
+    def _fine(self, coarse: Float[Tensor, "B K h w"], seen: Attended) -> Float[Tensor, "B K h w"]:
+        """``P (Q * A)``: where the class's token looks, and what looks at that."""
+        weights = self.gate(seen.outputs)
+        own = weighted_mean(seen.token_to_patch, weights) * coarse.flatten(2)
+        spread = weighted_mean(seen.patch_to_patch, weights)
+        return (own @ spread.transpose(1, 2)).unflatten(2, coarse.shape[2:])
