@@ -20,14 +20,18 @@ from pcc.data.manifest import Dataset, Manifest, Record
 from pcc.data.textures import (
     Field,
     Outline,
+    Place,
     Surface,
     checks,
     dots,
     ellipse,
+    meadow,
     petals,
     polygon,
+    sky,
     smooth_noise,
     stripes,
+    water,
 )
 from pcc.errors import InputError
 from pcc.files import atomic_path
@@ -46,6 +50,9 @@ GROUPS = (Group("pebble", ellipse, 1.35), Group("kite", polygon, 1.0), Group("fl
 SURFACES: dict[str, Surface] = {"striped": stripes, "dotted": dots, "checked": checks}
 TAXONOMY = {group.name: tuple(f"{surface}_{group.name}" for surface in SURFACES) for group in GROUPS}
 CLASSES = tuple(name for names in TAXONOMY.values() for name in names)
+# Where the classes of a group are at home, for data in which places and classes go together.
+PLACES: dict[str, Place] = {"water": water, "sky": sky, "meadow": meadow}
+HOMES = dict(zip(TAXONOMY, PLACES, strict=True))
 KINDS = [(group, surface) for group in GROUPS for surface in SURFACES.values()]  # in the order of CLASSES
 
 PERIOD = (0.094, 0.115)  # of a surface of grain 1, as a share of the image's size
@@ -70,6 +77,8 @@ class Scene:
         partners: probability that a further object is of the first one's partner class rather than of any class.
         clutter: number of bars and rings, which are of no class.
         noise: standard deviation of the pixel noise, in 0..1 intensity.
+        at_home: probability that the ground is the place of the first object's group, rather than any place; None: no
+            place at all, but coloured noise.
     """
 
     image_size: int
@@ -78,6 +87,7 @@ class Scene:
     partners: float
     clutter: int
     noise: float
+    at_home: float | None = None
 
 
 def read(
@@ -91,6 +101,7 @@ def read(
     partners: int | float = 0.6,
     clutter: int = 4,
     noise: int | float = 0.04,
+    at_home: int | float | None = None,
     seed: int = 0,
 ) -> Manifest:
     """Draw the data set and write ``images/`` and ``masks/`` under ``output``.
@@ -105,14 +116,24 @@ def read(
         partners: how strongly classes keep company; 0 makes them independent.
         clutter: bars and rings in each image.
         noise: standard deviation of the pixel noise, in 0..1 intensity.
+        at_home: how strongly places and classes go together: a pebble is at home on water, a kite in the sky, a flower
+            on a meadow; 0 puts every object anywhere, None (the demo) has no places.
         seed: image i is drawn from (seed, i) alone, whatever else is drawn.
 
     Raises:
         InputError: settings that describe no image.
     """
-    _check(train, val, image_size, objects, radius, partners, clutter, noise)
+    _check(train, val, image_size, objects, radius, partners, clutter, noise, at_home)
     least, most = map(float, radius)
-    scene = Scene(image_size, (objects[0], objects[1]), (least, most), float(partners), clutter, float(noise))
+    scene = Scene(
+        image_size,
+        (objects[0], objects[1]),
+        (least, most),
+        float(partners),
+        clutter,
+        float(noise),
+        None if at_home is None else float(at_home),
+    )
     records = []
     for index, split in enumerate(track(["train"] * train + ["val"] * val, "draw images")):
         image, mask = draw(scene, np.random.default_rng([seed, index]))
@@ -125,14 +146,19 @@ def draw(
 ) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"]]:
     """One image and its mask of class ids; the same generator state gives the same picture."""
     size = scene.image_size
-    ground = 0.5 * smooth_noise(rng, size, 2) + 0.5 * smooth_noise(rng, size, 8)
-    picture = 0.5 + GROUND * (ground - 0.5)
+    companions = None
+    if scene.at_home is None:
+        ground = 0.5 * smooth_noise(rng, size, 2) + 0.5 * smooth_noise(rng, size, 8)
+        picture = 0.5 + GROUND * (ground - 0.5)
+    else:
+        companions = list(_companions(scene, rng))
+        picture = PLACES[_place(KINDS[companions[0]][0], scene.at_home, rng)](size, rng)
     for _ in range(scene.clutter):
         _add_clutter(picture, scene, rng)
     mask = np.zeros((size, size), np.uint8)
     owner = np.zeros((size, size), np.int64)  # number of the object that a pixel shows; 0: none
     areas = [0]
-    for index in _companions(scene, rng):
+    for index in _companions(scene, rng) if companions is None else companions:
         group, surface = KINDS[index]
         placed = _find_place(group.outline, owner, areas, scene, rng)
         if placed is not None:
@@ -152,6 +178,12 @@ def _companions(scene: Scene, rng: np.random.Generator) -> Iterator[int]:
     for _ in range(int(rng.integers(scene.objects[0], scene.objects[1] + 1)) - 1):
         together = rng.random() < scene.partners
         yield (first + len(SURFACES) + 1) % len(CLASSES) if together else int(rng.integers(len(CLASSES)))
+
+
+def _place(group: Group, at_home: float, rng: np.random.Generator) -> str:
+    """The group's home, or any place."""
+    anywhere = list(PLACES)[int(rng.integers(len(PLACES)))]
+    return HOMES[group.name] if rng.random() < at_home else anywhere
 
 
 def _add_clutter(picture: Picture, scene: Scene, rng: np.random.Generator) -> None:
@@ -218,6 +250,7 @@ def _check(
     partners: int | float,
     clutter: int,
     noise: int | float,
+    at_home: int | float | None,
 ) -> None:
     """Refuse settings that describe no image, all faults at once."""
     right = {
@@ -231,6 +264,7 @@ def _check(
         f"partners is {partners}; give a probability, 0 to 1": 0 <= partners <= 1,
         f"clutter is {clutter}; give 0 or more": clutter >= 0,
         f"noise is {noise}; give 0 or more": noise >= 0,
+        f"at_home is {at_home}; give a probability, 0 to 1, or null": at_home is None or 0 <= at_home <= 1,
     }
     if problems := [f"dataset.settings: {fault}" for fault, holds in right.items() if not holds]:
         raise InputError(problems)

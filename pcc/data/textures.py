@@ -11,6 +11,7 @@ from jaxtyping import Float
 Field = Float[np.ndarray, "H W"]
 Outline = Callable[[Field, int], Field]
 Surface = Callable[[Field, Field], Field]
+Place = Callable[[int, np.random.Generator], Float[np.ndarray, "H W 3"]]
 
 
 def ellipse(angle: Field, variant: int) -> Field:
@@ -43,6 +44,30 @@ def dots(x: Field, y: Field) -> Field:
 def checks(x: Field, y: Field) -> Field:
     """A chessboard of period 1, in 0..1."""
     return 0.5 + 0.5 * np.tanh(6 * np.sin(2 * np.pi * x) * np.sin(2 * np.pi * y))
+
+
+def water(size: int, rng: np.random.Generator) -> Float[np.ndarray, "H W 3"]:
+    """Blue, with waves lying across, in 0..1."""
+    rows = np.arange(size)[:, None] / size
+    drift = 0.3 * smooth_noise(rng, size, 3)[..., 0]
+    waves = np.sin(2 * np.pi * (rng.uniform(9, 13) * (rows + 0.1 * drift) + rng.random()))
+    return np.array([0.12, 0.35, 0.68]) + 0.1 * waves[..., None] + 0.2 * (smooth_noise(rng, size, 3) - 0.5)
+
+
+def sky(size: int, rng: np.random.Generator) -> Float[np.ndarray, "H W 3"]:
+    """Pale blue, with white clouds, in 0..1."""
+    cloud = smooth_noise(rng, size, 4)[..., :1] ** 2
+    return (1 - cloud) * np.array([0.55, 0.75, 0.95]) + cloud * np.array([0.97, 0.97, 0.97])
+
+
+def meadow(size: int, rng: np.random.Generator) -> Float[np.ndarray, "H W 3"]:
+    """Green, with upright blades, in 0..1."""
+    blades = np.repeat(rng.random((1, size)), size, axis=0) + 0.5 * smooth_noise(rng, size, size // 4)[..., 0]
+    return (
+        np.array([0.18, 0.42, 0.1])
+        + 0.25 * (blades[..., None] - 0.6)
+        + 0.2 * (smooth_noise(rng, size, 3) - 0.5)
+    )
 
 
 def smooth_noise(rng: np.random.Generator, size: int, cells: int) -> Float[np.ndarray, "H W 3"]:

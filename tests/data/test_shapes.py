@@ -42,6 +42,25 @@ def test_an_image_depends_on_seed_and_number_alone(tmp_path: Path) -> None:
         assert a.image.read_bytes() != c.image.read_bytes()
 
 
+def place_of(image: np.ndarray, mask: np.ndarray) -> str:
+    """The place whose mean colour the ground's is nearest to."""
+    rng = np.random.default_rng(0)
+    colours = {name: 255 * paint(48, rng).mean(axis=(0, 1)) for name, paint in shapes.PLACES.items()}
+    ground = image[mask == 0].mean(axis=0)
+    return min(colours, key=lambda name: float(np.linalg.norm(colours[name] - ground)))
+
+
+@pytest.mark.parametrize(("at_home", "least", "most"), [(1.0, 1.0, 1.0), (0.5, 0.5, 0.85), (0.0, 0.2, 0.5)])
+def test_classes_are_at_home_as_often_as_told(at_home: float, least: float, most: float) -> None:
+    scene = shapes.Scene(48, (1, 1), (0.18, 0.28), 0.0, 0, 0.0, at_home)
+    home = []
+    for i in range(90):
+        image, mask = shapes.draw(scene, np.random.default_rng([7, i]))
+        group, _ = shapes.KINDS[int(mask.max()) - 1]
+        home.append(shapes.HOMES[group.name] == place_of(image, mask))
+    assert least <= np.mean(home) <= most
+
+
 def test_groups_partition_the_classes() -> None:
     grouped = [name for names in shapes.TAXONOMY.values() for name in names]
     assert sorted(grouped) == sorted(shapes.CLASSES)
@@ -116,7 +135,16 @@ def test_outlines_differ_in_corners() -> None:
 
 def test_all_bad_settings_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
-        shapes.read(tmp_path, train=0, image_size=8, objects=(3, 1), radius=(0.2, 0.9), partners=2, noise=-1)
-    assert len(caught.value.problems) == 6
+        shapes.read(
+            tmp_path,
+            train=0,
+            image_size=8,
+            objects=(3, 1),
+            radius=(0.2, 0.9),
+            partners=2,
+            noise=-1,
+            at_home=2,
+        )
+    assert len(caught.value.problems) == 7
     assert all(problem.startswith("dataset.settings: ") for problem in caught.value.problems)
     assert not list(tmp_path.iterdir())
