@@ -79,6 +79,7 @@ class Scene:
         noise: standard deviation of the pixel noise, in 0..1 intensity.
         at_home: probability that the ground is the place of the first object's group, rather than any place; None: no
             place at all, but coloured noise.
+        place: the ground, whatever is at home there.
     """
 
     image_size: int
@@ -88,6 +89,7 @@ class Scene:
     clutter: int
     noise: float
     at_home: float | None = None
+    place: str | None = None
 
 
 def read(
@@ -147,12 +149,13 @@ def draw(
     """One image and its mask of class ids; the same generator state gives the same picture."""
     size = scene.image_size
     companions = None
-    if scene.at_home is None:
+    if scene.at_home is None and scene.place is None:
         ground = 0.5 * smooth_noise(rng, size, 2) + 0.5 * smooth_noise(rng, size, 8)
         picture = 0.5 + GROUND * (ground - 0.5)
     else:
         companions = list(_companions(scene, rng))
-        picture = PLACES[_place(KINDS[companions[0]][0], scene.at_home, rng)](size, rng)
+        place = scene.place or _place(KINDS[companions[0]][0], scene.at_home or 0.0, rng)
+        picture = PLACES[place](size, rng)
     for _ in range(scene.clutter):
         _add_clutter(picture, scene, rng)
     mask = np.zeros((size, size), np.uint8)

@@ -105,8 +105,8 @@ class SemPLeS(Method):
         generator: a trained method (``after: {generator: …}``): its type, clusters and settings.
         clip: settings of `Clip`.
         prompts: a trained SemPLeS whose prompts are taken (``after: {prompts: …}``), so that ``refine`` can run alone.
-        names: what a class is called towards CLIP, where that is not its own name; CLIMS and SemPLeS say ``player`` for
-            ``person``.
+        names: what a class is called towards CLIP, where that is not its own name (with spaces for underscores); CLIMS
+            and SemPLeS say ``player`` for ``person``.
         prompt_length: learned words for each class.
         prompt_init: ``uniform01``, as released, or ``normal``, with the deviation 0.02 of CLIP's own words; the
             published learning rate goes with the first.
@@ -155,7 +155,7 @@ class SemPLeS(Method):
         shape = (len(classes), prompt_length, word_width(clip["name"]))
         draw = torch.rand(shape) if prompt_init == "uniform01" else 0.02 * torch.randn(shape)
         self.prompts = nn.Parameter(draw)
-        self.names = [(names or {}).get(name, name) for name in classes]
+        self.names = [(names or {}).get(name, name.replace("_", " ")) for name in classes]
         if unknown := sorted(set(names or {}) - set(classes)):
             raise InputError(f"model.names: {', '.join(unknown)} not among the data set's classes")
         self.background_weight, self.repel_weight = background_weight, repel_weight

@@ -1,0 +1,106 @@
+"""Train a CLIP of a few million numbers on drawn, captioned scenes: the judge of the SemPLeS demo.
+
+    python benchmarks/miniature_clip/train.py results/miniature-clip.safetensors
+
+Every scene shows an object of any class in any place, an object alone or a place alone; its caption says which.
+So this CLIP, unlike the demo's classifier, has seen classes and places apart. Minutes on two CPU cores; offline.
+"""
+
+import argparse
+import dataclasses
+import time
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+
+from pcc.data import shapes
+
+TOWERS = Path(__file__).with_name("miniature-clip.json")
+SCENE = shapes.Scene(96, (1, 1), (0.18, 0.28), 0.0, 0, 0.03)
+PLAIN = np.array([0.485, 0.456, 0.406])  # what masked-out pixels look like
+
+
+def scene(rng: np.random.Generator) -> tuple[Tensor, str]:
+    """One image [3, S, S] in 0..1, uint8, and its caption."""
+    place = list(shapes.PLACES)[rng.integers(len(shapes.PLACES))]
+    kind = rng.random()
+    if kind < 0.25:
+        picture = shapes.PLACES[place](SCENE.image_size, rng)
+        return _tensor(255 * picture.clip(0, 1)), f"a photo of {place}."
+    image, mask = shapes.draw(dataclasses.replace(SCENE, place=place), rng)
+    name = shapes.CLASSES[int(mask.max()) - 1].replace("_", " ")
+    if kind < 0.5:
+        image = np.where(mask[..., None] > 0, image, np.round(255 * PLAIN)).astype(np.uint8)
+        return _tensor(image), f"a photo of {name}."
+    return _tensor(image), f"a photo of {name} on {place}." if kind < 0.75 else f"a photo of {name}."
+
+
+def _tensor(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(image.astype(np.uint8)).permute(2, 0, 1).contiguous()
+
+
+def contrast(image: Tensor, text: Tensor, captions: Tensor, scale: Tensor) -> Tensor:
+    """CLIP's loss, but for captions that a batch holds several times: all their images are right answers."""
+    logits = scale * image @ text.T
+    same = (captions[:, None] == captions[None]).float()
+    shares = same / same.sum(dim=1, keepdim=True)
+    return (functional.cross_entropy(logits, shares) + functional.cross_entropy(logits.T, shares)) / 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("output", type=Path, help="safetensors file to write")
+    parser.add_argument("--scenes", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--batch-size", type=int, default=96)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    started = time.monotonic()
+    torch.manual_seed(given.seed)
+    open_clip.add_model_config(TOWERS)
+    model = open_clip.create_model(TOWERS.stem)
+    tokenizer = open_clip.get_tokenizer(TOWERS.stem)
+    drawn = [scene(np.random.default_rng([given.seed, i])) for i in range(given.scenes)]
+    captions = sorted({caption for _, caption in drawn})
+    ids = torch.tensor([captions.index(caption) for _, caption in drawn])
+    images, tokens = torch.stack([image for image, _ in drawn]), tokenizer(captions)
+    size = model.visual.image_size
+    mean, std = (
+        torch.tensor(values).view(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    )
+
+    def prepared(chosen: Tensor) -> Tensor:
+        small = functional.interpolate(images[chosen] / 255, size, mode="bilinear", antialias=True)
+        return (small - mean) / std
+
+    print(f"{given.scenes} scenes in {time.monotonic() - started:.0f} s; {len(captions)} captions")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, given.steps, pct_start=0.1)
+    for step in range(given.steps):
+        chosen = torch.randint(given.scenes, (given.batch_size,))
+        pixels = prepared(chosen)
+        if step % 2:
+            pixels = pixels.flip(-1)
+        features = functional.normalize(model.encode_image(pixels), dim=1)
+        texts = functional.normalize(model.encode_text(tokens), dim=1)[ids[chosen]]
+        loss = contrast(features, texts, ids[chosen], model.logit_scale.exp())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        model.logit_scale.data.clamp_(0, np.log(100))
+        if step % 100 == 0 or step + 1 == given.steps:
+            print(f"step {step}: loss {loss.item():.3f}, {time.monotonic() - started:.0f} s", flush=True)
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, given.output)
+
+
+if __name__ == "__main__":
+    main()
