@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo test test-real test-llm check bench clean
+.PHONY: demo demo-semples test test-real test-llm check bench clean
 
 demo: export HF_HUB_OFFLINE := 1
 demo: export HF_HUB_DISABLE_TELEMETRY := 1
@@ -16,6 +16,11 @@ demo: $(INSTALLED)  ## the whole workflow on drawn images: offline, CPU, minutes
 	snakemake --cores all --report results/shapes/report.html --quiet
 	@cat results/shapes/report/report.md
 	@echo "Tables and figures: results/shapes/report/   Everything in one page: results/shapes/report.html"
+
+demo-semples: $(INSTALLED)  ## SemPLeS on drawn images with places, judged by a CLIP trained for it here
+	test -f results/miniature-clip.safetensors || python benchmarks/miniature_clip/train.py results/miniature-clip.safetensors
+	snakemake --cores all --set-threads train=1 --configfile config/shapes_semples.yaml
+	@cat results/shapes_places/report/report.md
 
 test: check  ## everything that must pass before a change lands
 	pytest -n auto --dist loadfile
