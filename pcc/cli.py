@@ -150,6 +150,18 @@ def train(
 
 
 @app.command()
+def nouns(
+    classifier: Annotated[Path, typer.Option(help="Folder of a trained method with prompts.")],
+    output: Output,
+    settings: Settings = "{}",
+    threads: Threads = 1,
+    code: Code = "",
+) -> None:
+    """Name what learned prompts are nearest to."""
+    run("nouns", settings, threads, code, classifier=classifier, output=output)
+
+
+@app.command()
 def localize(
     manifest: ManifestFile,
     classifier: Annotated[Path, typer.Option(help="Folder of the trained method.")],
@@ -312,6 +324,7 @@ def report(
     benchmarks: Annotated[
         list[Path] | None, typer.Option(help="A Snakemake benchmark file; once per job.")
     ] = None,
+    nouns: Annotated[list[Path] | None, typer.Option(help="A nouns.csv; once per method and seed.")] = None,
     settings: Settings = "{}",
     threads: Threads = 1,
     code: Code = "",
@@ -327,6 +340,7 @@ def report(
         losses=losses or [],
         clusters=clusters or [],
         benchmarks=benchmarks or [],
+        nouns=nouns or [],
     )
 
 

@@ -32,6 +32,7 @@ def test_every_stage_of_the_workflow_has_its_command() -> None:
         "prepare",
         "clusters",
         "train",
+        "nouns",
         "localize",
         "train_boundary",
         "boundaries",

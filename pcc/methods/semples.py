@@ -176,7 +176,7 @@ class SemPLeS(Method):
         return call_with(Clip, self.clip_settings, "model.clip")
 
     def _check_prompts(self, other: Mapping[str, Any]) -> None:
-        if other["clip"] != self.clip_settings or other.get("prompt_length", 30) != self.prompt_length:
+        if other.get("clip") != self.clip_settings or other.get("prompt_length", 30) != self.prompt_length:
             raise InputError(
                 "model: clip or prompt_length differs from that of the method whose prompts are taken (after: prompts)"
             )
@@ -207,9 +207,8 @@ class SemPLeS(Method):
         epsilon = self.prompt_mask_epsilon if phase == "prompts" else self.mask_epsilon
         with torch.no_grad() if phase == "prompts" else nullcontext():
             maps = self._localize(batch, phase)[images, 1 + classes].float()
-        if not len(
-            images
-        ):  # a batch without a tag teaches nothing; its zero still has a graph to go back through
+        if not len(images):
+            # A batch without a tag teaches nothing; its zero still has a graph to go back through.
             self._watched = {}
             return {phase: 0 * (self.prompts.sum() if phase == "prompts" else maps.sum())}
         masks = soft_masks(maps, self.clip.image_size, epsilon)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from pcc.errors import InputError
 from pcc.figures import charts
 from pcc.figures.canvas import save
+from pcc.figures.nouns import nearest_nouns
 from pcc.files import read_json, write_text
 from pcc.progress import log
 from pcc.stages.partitions import clusters_picture, comparison_table
@@ -47,6 +48,7 @@ def report(
     losses: Sequence[Path] = (),
     clusters: Sequence[Path] = (),
     benchmarks: Sequence[Path] = (),
+    nouns: Sequence[Path] = (),
     published: Sequence[Mapping[str, Any]] = (),
     threads: int = 1,  # noqa: ARG001 - every stage has it
     code: str = "",  # noqa: ARG001 - every stage has it
@@ -62,6 +64,7 @@ def report(
         losses: losses.csv of trainings, drawn as curves, one panel for each folder but for its seed.
         clusters: clusters.json files, drawn as clusters_{name}.png and compared in partitions.csv.
         benchmarks: Snakemake's benchmark files, summed up by stage.
+        nouns: nouns.csv of methods with prompts; the first of each method is drawn as nouns_{method}.png.
         published: numbers to put beside ours, see `published_table`.
         threads: unused.
         code: unused.
@@ -91,12 +94,15 @@ def report(
     save(_curves(losses), output / "curves.png")
     for path in clusters:
         save(clusters_picture(path), output / f"clusters_{path.parent.name}.png")
+    pictures = _nouns_pictures(nouns)
+    for name, figure in pictures.items():
+        save(figure, output / f"nouns_{name}.png")
     partitions = comparison_table(clusters)
     write_text(output / "partitions.csv", partitions.to_csv(index=False))
     if len(times):
         write_text(output / "times.csv", times.to_csv(index=False))
     names = [path.parent.name for path in clusters]
-    text = report_text(summary, others, times, found[0], names, partitions)
+    text = report_text(summary, others, times, found[0], names, partitions, list(pictures))
     write_text(output / "report.md", text)
     log.info("scores in %%\n%s", scores_table(summary))
 
@@ -167,6 +173,26 @@ def _curves(losses: Sequence[Path]) -> Figure:
                 line[part].to_numpy(),
             )
     return charts.curves(panels, "Training losses")
+
+
+def _nouns_pictures(nouns: Sequence[Path]) -> dict[str, Figure]:
+    """By method, what its prompts say at its first seed."""
+    pictures: dict[str, Figure] = {}
+    for path in nouns:
+        method, seed = path.parts[-3:-1]
+        if method not in pictures:
+            table = pd.read_csv(path)
+            rows = [
+                (
+                    str(name),
+                    float(found["cosine"].iloc[0]),
+                    list(zip(found["noun"], found["cosine"], strict=True))[1:],
+                )
+                for name, found in table.groupby("class", sort=False)
+            ]
+            title = f"Nearest nouns of the learned prompts: {method}, {seed.replace('-', ' ')}"
+            pictures[method] = nearest_nouns(rows, title)
+    return pictures
 
 
 def _times(benchmarks: Sequence[Path]) -> pd.DataFrame:

@@ -25,6 +25,7 @@ def report_text(
     first: Mapping[str, Any],
     clusters: Sequence[str],
     partitions: pd.DataFrame,
+    nouns: Sequence[str],
 ) -> str:
     """report.md.
 
@@ -35,6 +36,7 @@ def report_text(
         first: one of the metrics, for the classes that means are over.
         clusters: partitions that have a picture.
         partitions: of `comparison_table`.
+        nouns: methods whose prompts have a picture.
     """
     dataset = ", ".join(dict.fromkeys(summary["dataset"].astype(str)))
     parts = [
@@ -67,6 +69,12 @@ def report_text(
     if len(partitions):
         parts += ["How alike the partitions are, by adjusted Rand index and variation of information:\n"]
         parts += [_partition_table(partitions)]
+    if nouns:
+        parts += [
+            "## Learned prompts\n",
+            "What each class's prompt lies nearest to, by cosine in CLIP's space:\n",
+        ]
+        parts += [f"![Nearest nouns: {name}](nouns_{name}.png)\n" for name in nouns]
     if len(times):
         parts += ["## Time\n", _time_table(times)]
     return "\n".join(parts)

@@ -182,6 +182,15 @@ def test_partitions_are_drawn_and_compared(files: list[Path], tmp_path: Path) ->
         assert (tmp_path / f"report/clusters_{name}.png").stat().st_size > 1000
 
 
+def test_nouns_of_the_first_seed_are_drawn(files: list[Path], tmp_path: Path) -> None:
+    for seed in (0, 1):
+        text = "class,rank,noun,cosine\nboat,0,boat,0.2\nboat,1,water,0.9\ncow,0,cow,0.3\ncow,1,grass,0.8\n"
+        write_text(tmp_path / f"semples/seed-{seed}/nouns.csv", text)
+    report(files, tmp_path / "report", nouns=sorted(tmp_path.glob("semples/*/nouns.csv")))
+    assert (tmp_path / "report/nouns_semples.png").stat().st_size > 1000
+    assert (tmp_path / "report/report.md").read_text().count("](nouns_semples.png)") == 1
+
+
 def test_nothing_scored_still_reports(tmp_path: Path) -> None:
     write_json(tmp_path / "metrics.json", metrics(None, 0, "pseudo_masks", method="cam", localization="cam"))
     report([tmp_path / "metrics.json"], tmp_path / "report")

@@ -61,7 +61,7 @@ def test_lists_and_blocks_of_the_command_line_are_read_as_yaml() -> None:
         ),
         (
             {"methods": {"pcc": {"modle": {}}}},
-            "methods.pcc: unknown key 'modle'; allowed: type, clusters, after, model, training",
+            "methods.pcc: unknown key 'modle'; allowed: type, clusters, after, nouns, model, training",
         ),
         ({"dataset": {"name": "toy"}}, "dataset: 'format' is missing"),
         (

@@ -133,6 +133,13 @@ def methods_behind(name):
     return [name, *(behind for other in after for behind in methods_behind(other))]
 
 
+def methods_with_nouns():
+    """Those behind any experiment whose learned prompts are to be named."""
+    chosen = dict.fromkeys(branch["method"] for branch in BRANCHES.values() if branch["method"])
+    behind = dict.fromkeys(name for method in chosen for name in methods_behind(method))
+    return [name for name in behind if "nouns" in config["methods"][name]]
+
+
 def method_modules(wildcards):
     """The modules of a method and of those it begins with, each once."""
     entries = [(name, config["methods"][name]) for name in methods_behind(wildcards.method)]

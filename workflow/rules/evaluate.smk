@@ -44,6 +44,9 @@ rule report:
         metrics=expand("<results>/{branch}/metrics.json", branch=scored_branches()),
         losses=losses(),
         clusters=expand("<results>/clusters/{clusters}/clusters.json", clusters=used_clusters()),
+        nouns=expand(
+            "<results>/{method}/seed-{seed}/nouns.csv", method=methods_with_nouns(), seed=config["seeds"]
+        ),
         # Of trainings only: a command line cannot hold the benchmark of every shard of a large study.
         benchmarks=[f"<benchmarks>/{branch}/{name}.tsv" for branch, name in trainings().items()],
     output:
@@ -77,6 +80,11 @@ rule report:
             caption="../report/clusters.rst",
             category="Clusters",
         ),
+        nouns=report(
+            expand("<results>/report/nouns_{method}.png", method=methods_with_nouns()),
+            caption="../report/nouns.rst",
+            category="Learned prompts",
+        ),
         partitions="<results>/report/partitions.csv",
         text="<results>/report/report.md",
     log:
@@ -92,7 +100,7 @@ rule report:
     params:
         files=lambda wildcards, input: [
             f"--{kind}={path}"
-            for kind in ("metrics", "losses", "clusters", "benchmarks")
+            for kind in ("metrics", "losses", "clusters", "nouns", "benchmarks")
             for path in input[kind]
         ],
         folder=lambda wildcards, output: Path(output.text).parent,

@@ -1,4 +1,4 @@
-"""Train a method's classifier on image-level labels."""
+"""Train a method's classifier on image-level labels, and name what it has learned to say."""
 
 
 rule train:
@@ -41,3 +41,29 @@ rule train:
         "python -m pcc train --manifest {input.manifest:q} --clusters {input.clusters:q} {params.after:q}"
         " --seed {wildcards.seed} --output {params.folder:q} --settings {params.settings:q}"
         " --threads {threads} --code {params.code} > {log:q} 2>&1"
+
+
+rule nouns:
+    input:
+        lambda wildcards: files_in(entry("method", wildcards)),
+        weights="<results>/{method}/seed-{seed}/classifier/weights.safetensors",
+        model="<results>/{method}/seed-{seed}/classifier/model.json",
+    output:
+        ensure("<results>/{method}/seed-{seed}/nouns.csv", non_empty=True),
+    log:
+        "<logs>/{method}/seed-{seed}/nouns.log",
+    benchmark:
+        "<benchmarks>/{method}/seed-{seed}/nouns.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 3000 * attempt,
+        runtime=30,
+    params:
+        folder=lambda wildcards, input: Path(input.weights).parent,
+        settings=lambda wildcards: as_json({"words": config["methods"][wildcards.method]["nouns"]}),
+        code=code_of("pcc.stages.nouns"),
+    shell:
+        "python -m pcc nouns --classifier {params.folder:q} --output {output:q}"
+        " --settings {params.settings:q} --threads {threads} --code {params.code} > {log:q} 2>&1"

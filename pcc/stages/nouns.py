@@ -1,0 +1,60 @@
+"""Stage `nouns`: what learned prompts say, as the nouns that lie nearest to them in CLIP's space (semples.md §8.7)."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file
+
+from pcc.errors import InputError, call_with
+from pcc.files import write_text
+from pcc.models.clip import TEMPLATE, Clip
+from pcc.stages.trained import WEIGHTS, read_description
+
+
+def nouns(
+    classifier: Path,
+    output: Path,
+    *,
+    words: str,
+    top: int = 5,
+    threads: int = 1,  # noqa: ARG001 - every stage has it
+    code: str = "",  # noqa: ARG001 - every stage has it
+) -> None:
+    """Write a table of class, rank, noun and cosine: rank 0 is the class's own name, 1 the nearest of the list.
+
+    Args:
+        classifier: folder of a trained method with prompts.
+        output: CSV to write.
+        words: text file, one noun a line.
+        top: nouns for each class.
+        threads: unused.
+        code: unused.
+
+    Raises:
+        InputError: no prompts in the method, or no words in the file.
+    """
+    made, stored = read_description(classifier), load_file(classifier / WEIGHTS)
+    if "prompts" not in stored:
+        raise InputError(f"{classifier}: a '{made['type']}' has no learned prompts; leave its nouns out")
+    path = Path(words)
+    if not path.is_file():
+        raise InputError(f"nouns: no file {path}; give a text file with one noun a line")
+    candidates = list(
+        dict.fromkeys(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+    )
+    if not candidates:
+        raise InputError(f"nouns: {path} is empty; give one noun a line")
+    clip = call_with(Clip, made["model"]["clip"], "model.clip")
+    with torch.inference_mode():
+        prompts = clip.encode_prompts(stored["prompts"])
+        cosines = prompts @ clip.encode_texts([f"{TEMPLATE} {noun}." for noun in candidates]).T
+        own = clip.encode_texts([f"{TEMPLATE} {name.replace('_', ' ')}." for name in made["classes"]])
+    best = cosines.topk(min(top, len(candidates)), dim=1)
+    rows = []
+    for k, name in enumerate(made["classes"]):
+        rows.append((name, 0, name, float(prompts[k] @ own[k])))
+        found = zip(best.indices[k].tolist(), best.values[k].tolist(), strict=True)
+        rows += [(name, rank, candidates[i], cosine) for rank, (i, cosine) in enumerate(found, 1)]
+    table = pd.DataFrame(rows, columns=["class", "rank", "noun", "cosine"])
+    write_text(output, table.to_csv(index=False, float_format="%.4f"))
