@@ -107,6 +107,8 @@ class _Run:
         self, model: nn.Module, samples: Samples, recipe: Recipe, seed: int, work: Path, workers: int
     ) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
+        for phase in recipe.phases:  # a name that the model does not know is told before the first step
+            cast(Trainable, model).parameter_groups(phase.name)
         self.model, self.samples, self.recipe = model, samples, recipe
         self.seed, self.work, self.workers = seed, work, workers
         self.accelerator = Accelerator(

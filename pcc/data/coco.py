@@ -121,6 +121,7 @@ def _records(instances: Instances, split: str, folder: Path, masks: Path) -> lis
                     labels,
                     masks / f"{image_id}.png",
                     split,
+                    scored=bool(labels),
                     where=f"{instances.path} image {image['id']}",
                 )
             )

@@ -72,6 +72,7 @@ class PCC(Method):
         self.top_k, self.anneal, self.cluster_loss = top_k, anneal, cluster_loss
         self.warmup_pooling, self.divide_by_maximum = warmup_pooling, divide_by_maximum
         self.has_clusters = len(clusters) > 0
+        self.has_cluster_loss = self.has_clusters and cluster_loss > 0
         self._check_fusion(hv_bilstm)
         dim = self.backbone.dim
         self.hv_bilstm = None if hv_bilstm is None else HVBiLSTM(dim, hv_bilstm, dropout)
@@ -86,7 +87,7 @@ class PCC(Method):
             self.register_buffer("members", members, persistent=False)
             if fusion == "attention":
                 self.attention = CrossAttention(dim)
-            if cluster_loss:
+            if self.has_cluster_loss:
                 self.cluster_classifier = nn.Linear(out_dim if fusion == "sequence" else dim, 1)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(out_dim, len(classes) + 1, bias=False)
@@ -117,6 +118,11 @@ class PCC(Method):
             groups.append(ParameterGroup(self.backbone.last_blocks(self.unfrozen_blocks), self.backbone_lr))
         return groups
 
+    def map_parameters(self) -> list[nn.Parameter]:
+        """The head, without what the cluster loss alone trains."""
+        aside = set(map(id, self.cluster_classifier.parameters())) if self.has_cluster_loss else set()
+        return [p for p in super().map_parameters() if id(p) not in aside]
+
     def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
         """Multi-label cross-entropy of the pooled patch probabilities, background always present (pcc.md §2)."""
         logits, refined = self._classify(*self._encode_with_tokens(batch))
@@ -130,7 +136,7 @@ class PCC(Method):
                 pooled = top_k_pool(patches, self._top_k_at(batch.progress, patches.shape[1]))
                 labels = functional.pad(batch.labels, (1, 0), value=1.0)
                 losses = {"classification": functional.binary_cross_entropy(pooled.clamp(0, 1), labels)}
-            if self.has_clusters and self.cluster_loss:
+            if self.has_cluster_loss:
                 present = (batch.labels[:, None] * self.members).amax(dim=2)
                 scores = self.cluster_classifier(refined.float()).squeeze(2)
                 losses["clusters"] = self.cluster_loss * functional.binary_cross_entropy_with_logits(

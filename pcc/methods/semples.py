@@ -20,7 +20,7 @@ from pcc.errors import InputError, call_with
 from pcc.methods import load_method
 from pcc.methods.base import Method
 from pcc.models.backbones import Backbone, without_weights
-from pcc.models.clip import TEMPLATE, Clip, word_width
+from pcc.models.clip import TEMPLATE, Clip, most_words, names_for_clip, word_width
 from pcc.trainable import Batch, ParameterGroup
 
 Rows = Float[Tensor, "P D"]
@@ -114,7 +114,8 @@ class SemPLeS(Method):
         repel_weight: of the class name's part in the prompt loss.
         refine_weight: of the refinement loss beside the matching loss.
         repel: see `prompt_loss`.
-        mask_epsilon: in `soft_masks` while maps are trained; it damps flat maps, and depends on the generator's scale.
+        mask_epsilon: in `soft_masks` while maps are trained; it damps maps of a small range, which those of generators
+            that bring every map to a peak of 1 hardly have.
         prompt_mask_epsilon: the same while prompts are trained.
         clip_norm: statistics that images are normalised with before they are masked and shown to CLIP: ``imagenet``, as
             released, or ``clip``. What is masked out has the mean colour.
@@ -122,6 +123,8 @@ class SemPLeS(Method):
     Raises:
         InputError: no generator, prompts of another CLIP or length, or a phase of another name.
     """
+
+    learned: Tensor
 
     def __init__(
         self,
@@ -152,10 +155,18 @@ class SemPLeS(Method):
         self.clip_settings, self.prompt_length = clip, prompt_length
         if prompts is not None:
             self._check_prompts(prompts["model"])
-        shape = (len(classes), prompt_length, word_width(clip["name"]))
+        name = str(clip.get("name", ""))
+        shape = (len(classes), prompt_length, word_width(name))
+        if prompt_length > (most := most_words(name)):
+            raise InputError(
+                f"model.prompt_length: {prompt_length} words; at most {most} fit into {name}'s text"
+            )
         draw = torch.rand(shape) if prompt_init == "uniform01" else 0.02 * torch.randn(shape)
         self.prompts = nn.Parameter(draw)
-        self.names = [(names or {}).get(name, name.replace("_", " ")) for name in classes]
+        self.register_buffer(
+            "learned", torch.zeros((), dtype=torch.bool)
+        )  # whether the prompts say anything yet
+        self.names = names_for_clip(classes, names)
         if unknown := sorted(set(names or {}) - set(classes)):
             raise InputError(f"model.names: {', '.join(unknown)} not among the data set's classes")
         self.background_weight, self.repel_weight = background_weight, repel_weight
@@ -188,6 +199,7 @@ class SemPLeS(Method):
             copied.data.copy_(self.generator.get_parameter(name))
         if "prompts" in weights:
             self.prompts.data.copy_(weights["prompts"]["prompts"])
+            self.learned.copy_(weights["prompts"]["learned"])
 
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:
         """``match`` trains the copy's maps, ``prompts`` the words, ``refine`` the generator's maps."""
@@ -210,7 +222,7 @@ class SemPLeS(Method):
         if not len(images):
             # A batch without a tag teaches nothing; its zero still has a graph to go back through.
             self._watched = {}
-            return {phase: 0 * (self.prompts.sum() if phase == "prompts" else maps.sum())}
+            return {"prompt": 0 * self.prompts.sum()} if phase == "prompts" else {"match": 0 * maps.sum()}
         masks = soft_masks(maps, self.clip.image_size, epsilon)
         seen = self._for_clip(batch.images)[images]
         v_f, v_b = self.clip.encode_images(torch.cat([masks * seen, (1 - masks) * seen])).chunk(2)
@@ -250,7 +262,13 @@ class SemPLeS(Method):
         """While they are learned, every step; afterwards they do not change and are encoded once."""
         if phase == "prompts":
             self._fixed = None
+            self.learned.fill_(True)
             return self.clip.encode_prompts(self.prompts)
+        if not self.learned:
+            raise InputError(
+                "training.phases: refine has no learned prompts; train the phase prompts before it, or name a method"
+                " that has learned them with after: {prompts: NAME}"
+            )
         if self._fixed is None:
             with torch.no_grad():
                 self._fixed = self.clip.encode_prompts(self.prompts)
@@ -280,6 +298,9 @@ class SemPLeS(Method):
         """Generators stay as they were trained: no dropout, no new statistics."""
         super().train(mode)
         self.generator.eval()
+        for module in self.generator.modules():
+            if isinstance(module, nn.RNNBase):  # cuDNN goes backward through these in training mode only
+                module.train(mode)
         return self
 
 

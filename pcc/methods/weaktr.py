@@ -1,10 +1,11 @@
 """A ViT whose class tokens' attention refines its class activation maps (after WeakTr; semples.md §1)."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -46,12 +47,12 @@ class WeakTr(Method):
     ) -> None:
         super().__init__()
         self.backbone = call_with(Backbone, backbone, "model.backbone")
-        if not self.backbone.is_vit:
+        if not isinstance(self.backbone.network, VisionTransformer):
             raise InputError(
                 f"model.backbone: {backbone['name']} is no plain ViT; WeakTr reads a ViT's attention"
             )
         self.backbone_lr = backbone_lr
-        dim, blocks = self.backbone.dim, self.backbone.network.blocks
+        dim, blocks = self.backbone.dim, cast(Any, self.backbone.network).blocks
         self.class_tokens = nn.Parameter(nn.init.trunc_normal_(torch.empty(len(classes), dim), std=0.02))
         self.classifier = nn.Conv2d(dim, len(classes), 3, padding=1)
         heads = sum(block.attn.num_heads for block in blocks)

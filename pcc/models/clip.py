@@ -1,12 +1,13 @@
 """CLIP as a frozen judge of images: a thin door to open_clip, and prompts of learned words (semples.md §3)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import open_clip
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -46,16 +47,8 @@ class Clip:
         self.full_stop = full_stop
         self._texts: dict[str, Float[Tensor, " D"]] = {}
 
-    @property
-    def most_words(self) -> int:
-        """How many learned words fit between the template and the full stop."""
-        return self._context - len(self._words(TEMPLATE)) - 3  # start, full stop, end
-
     def encode_images(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:
-        """Unit features of images that are normalised already, resized to what the model takes."""
-        size = (self.image_size, self.image_size)
-        if tuple(images.shape[-2:]) != size:
-            images = functional.interpolate(images, size, mode="bilinear", align_corners=False)
+        """Unit features of images that are normalised and of `image_size` already."""
         self.model.to(images.device)
         return functional.normalize(self.model.encode_image(images).float(), dim=1)
 
@@ -71,14 +64,10 @@ class Clip:
     def encode_prompts(self, prompts: Float[Tensor, "P N E"]) -> Float[Tensor, "P D"]:
         """Unit features of "a photo of", N learned words and a full stop; gradients reach the words.
 
-        Raises:
-            InputError: more words than fit.
+        Args:
+            prompts: at most `most_words` words each.
         """
         count, words = prompts.shape[:2]
-        if words > self.most_words:
-            raise InputError(
-                f"prompt_length: {words} words; at most {self.most_words} fit into this CLIP's text"
-            )
         self.model.to(prompts.device)
         opening = [self.tokenizer.sot_token_id, *self._words(TEMPLATE)]
         stop = self._words(".") if self.full_stop == "word" else [INNER_FULL_STOP]
@@ -119,13 +108,28 @@ class Clip:
         return self._embedding.weight.device
 
 
+def names_for_clip(classes: Sequence[str], names: Mapping[str, str] | None) -> list[str]:
+    """What classes are called in a sentence: as told, else their own names with spaces for underscores."""
+    return [(names or {}).get(name, name.replace("_", " ")) for name in classes]
+
+
 def word_width(name: str) -> int:
     """Length of a word's embedding in the model of that name, without making it."""
+    return _text_tower(name, "width")
+
+
+def most_words(name: str) -> int:
+    """How many learned words fit between the template and the full stop in the model of that name."""
+    template = open_clip.SimpleTokenizer().encode(TEMPLATE)
+    return _text_tower(name, "context_length") - len(template) - 3  # start, full stop, end
+
+
+def _text_tower(name: str, setting: str) -> int:
     settings = open_clip.get_model_config(_registered(name)) or {}
     try:
-        return int(settings["text_cfg"]["width"])
+        return int(settings["text_cfg"][setting])
     except KeyError as error:
-        raise InputError(f"clip.name: {name} is no model with CLIP's own text tower") from error
+        raise InputError(f"clip.name: '{name}' is no model with CLIP's own text tower") from error
 
 
 def _registered(name: str) -> str:
@@ -158,7 +162,7 @@ def _create(name: str, weights: str) -> nn.Module:
         model = open_clip.create_model(known, pretrained=tag, force_quick_gelu=quick)
         if local:
             model.load_state_dict(load_file(weights))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"clip.weights: weights of {name} cannot be had ({reason}); go online once, or name a local file"

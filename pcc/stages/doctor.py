@@ -36,7 +36,7 @@ PACKAGES = (
     "pandas",
     "matplotlib",
 )
-OPTIONAL = ("pcc", "open_clip_torch")
+OPTIONAL = ("pcc",)
 OLDEST_PYTHON = (3, 11)
 GIB = 2**30
 Finding = tuple[str, str, str | None]

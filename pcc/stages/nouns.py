@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from pcc.errors import InputError, call_with
 from pcc.files import write_text
-from pcc.models.clip import TEMPLATE, Clip
+from pcc.models.clip import TEMPLATE, Clip, names_for_clip
 from pcc.stages.trained import WEIGHTS, read_description
 
 
@@ -49,11 +49,12 @@ def nouns(
     with torch.inference_mode():
         prompts = clip.encode_prompts(stored["prompts"])
         cosines = prompts @ clip.encode_texts([f"{TEMPLATE} {noun}." for noun in candidates]).T
-        own = clip.encode_texts([f"{TEMPLATE} {name.replace('_', ' ')}." for name in made["classes"]])
+        names = names_for_clip(made["classes"], made["model"].get("names"))
+        own = clip.encode_texts([f"{TEMPLATE} {name}." for name in names])
     best = cosines.topk(min(top, len(candidates)), dim=1)
     rows = []
     for k, name in enumerate(made["classes"]):
-        rows.append((name, 0, name, float(prompts[k] @ own[k])))
+        rows.append((name, 0, names[k], float(prompts[k] @ own[k])))
         found = zip(best.indices[k].tolist(), best.values[k].tolist(), strict=True)
         rows += [(name, rank, candidates[i], cosine) for rank, (i, cosine) in enumerate(found, 1)]
     table = pd.DataFrame(rows, columns=["class", "rank", "noun", "cosine"])

@@ -1,5 +1,6 @@
 """Turn one shard of localization maps into pseudo masks."""
 
+import importlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -71,7 +72,7 @@ def pseudo_masks(
     key = {"settings": everything, "inputs": {str(p): digest(p) for p in inputs}, "code": code}
     with resumable_directory(output, key) as work:
         todo = list(_todo(maps, boundaries, images, work))
-        at_once = _images_at_once(boundaries)
+        at_once = _images_at_once(type, boundaries)
         jobs = [todo[start : start + at_once] for start in range(0, len(todo), at_once)]
         refine_some = partial(_refine_batch if at_once > 1 else _refine_each, type, settings, work)
         done = map_in_processes(refine_some, jobs, 1 if at_once > 1 else threads)
@@ -95,9 +96,10 @@ def _todo(maps: Path, boundaries: Path | None, images: Mapping[str, Path], work:
             yield Item(image_id, images[image_id], stored, walls.get(image_id))
 
 
-def _images_at_once(boundaries: Path | None) -> int:
-    """A GPU is too wide for the walk of one image; other refinements run on the CPU's processes."""
-    return IMAGES_ON_GPU if boundaries and device() == "cuda" else 1
+def _images_at_once(type: str, boundaries: Path | None) -> int:
+    """A GPU is too wide for the walk of one image; what cannot walk with several runs on the CPU's processes."""
+    module = importlib.import_module(f"pcc.refine.{type}")
+    return IMAGES_ON_GPU if boundaries and device() == "cuda" and hasattr(module, "refine_batch") else 1
 
 
 def _refine_each(type: str, settings: Mapping[str, Any], work: Path, items: Sequence[Item]) -> None:

@@ -60,7 +60,7 @@ def train(
         records=data.select(split="train"),
         masks=None,
         training=training,
-        inputs=[manifest, clusters, *(folder / WEIGHTS for folder in folders.values())],
+        inputs=[manifest, clusters, *(folder / WEIGHTS for folder in folders.values()), *_files_in(model)],
         seed=seed,
         threads=threads,
         code=code,
@@ -73,3 +73,13 @@ def _described(folder: Path, classes: Sequence[str]) -> dict[str, Any]:
     if found.get("classes") != list(classes):
         raise InputError(f"{folder}: trained on other classes than this data set's; train it on this one")
     return {key: found[key] for key in ("type", "clusters", "model")}
+
+
+def _files_in(settings: Any) -> list[Path]:
+    """Files that settings name, such as weights: a resumed run must find the same ones."""
+    if isinstance(settings, str):
+        return [Path(settings)] if Path(settings).suffix and Path(settings).is_file() else []
+    values = (
+        settings.values() if isinstance(settings, Mapping) else settings if isinstance(settings, list) else ()
+    )
+    return [file for value in values for file in _files_in(value)]

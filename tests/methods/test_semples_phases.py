@@ -105,6 +105,7 @@ def method(monkeypatch: pytest.MonkeyPatch) -> SemPLeS:
 def made(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> SemPLeS:
     monkeypatch.setattr(semples, "_built", lambda described, classes: Pixels())
     monkeypatch.setattr(semples, "word_width", lambda name: 3)
+    monkeypatch.setattr(semples, "most_words", lambda name: 71)
     torch.manual_seed(0)
     defaults: dict[str, Any] = {"clip_norm": "clip", "prompt_length": 4, "refine_weight": 0.5}
     found = SemPLeS(CLASSES, [], {"name": "colours"}, {"type": "pixels"}, **{**defaults, **settings})
@@ -114,7 +115,7 @@ def made(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> SemPLeS:
 
 def train(method: SemPLeS, work: Path, *phases: str) -> SemPLeS:
     lr = {"match": 0.05, "prompts": 0.1, "refine": 0.05}
-    recipe = Recipe([Phase(name, 25, lr[name]) for name in phases], batch_size=6)
+    recipe = Recipe([Phase(name, 25, lr.get(name, 0.0)) for name in phases], batch_size=6)
     fit(method, World(), recipe, seed=0, work=work)
     return method
 
@@ -190,13 +191,17 @@ def test_one_row_for_every_image_and_class(method: SemPLeS, monkeypatch: pytest.
     ColourClip.encoded = 0
     method.losses(batch((0,), (0, 1), ()), "match")
     assert rows == [3] and ColourClip.encoded == 6, "each masked image is encoded once"
+    method.learned.fill_(True)
     method.losses(batch((0, 1)), "refine")
     assert rows == [3, 2] and ColourClip.encoded == 10
 
 
 @pytest.mark.parametrize("phase", ["match", "prompts", "refine"])
 def test_a_batch_without_tags_costs_nothing(method: SemPLeS, phase: str) -> None:
+    method.learned.fill_(True)
+    names = set(method.losses(batch((0,)), phase)) - {"refine"}
     losses = method.losses(batch((), ()), phase)
+    assert set(losses) == names
     assert [loss.item() for loss in losses.values()] == [0]
     sum(losses.values()).backward()
     assert all(p.grad is None or (p.grad == 0).all() for p in method.parameters())
@@ -228,3 +233,31 @@ def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         made(monkeypatch, names={"dog": "hound"})
     with pytest.raises(InputError, match="no 'warmup'; allowed: match, prompts, refine"):
         made(monkeypatch).parameter_groups("warmup")
+    with pytest.raises(InputError, match=r"model\.prompt_length: 80 words; at most 71 fit"):
+        made(monkeypatch, prompt_length=80)
+
+
+def test_refining_needs_prompts_that_were_learned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="refine has no learned prompts"):
+        train(made(monkeypatch), tmp_path / "a", "refine")
+    matched = train(made(monkeypatch), tmp_path / "b", "match")
+    second = made(monkeypatch, prompts={"model": {"clip": {"name": "colours"}, "prompt_length": 4}})
+    second.start_from({"generator": Pixels().state_dict(), "prompts": matched.state_dict()})
+    with pytest.raises(InputError, match="refine has no learned prompts"):
+        train(second, tmp_path / "c", "refine")
+
+
+def test_a_misspelt_phase_is_told_before_the_first_step(method: SemPLeS, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no 'refined'; allowed"):
+        train(method, tmp_path, "match", "refined")
+    assert not (tmp_path / "losses.csv").exists()
+
+
+def test_recurrent_layers_of_a_generator_stay_able_to_learn(method: SemPLeS) -> None:
+    """cuDNN refuses to go backward through them in evaluation mode; they have no dropout of their own."""
+    method.generator.recurrent = nn.LSTM(2, 2)
+    method.generator.dropout = nn.Dropout()
+    method.train()
+    assert method.generator.recurrent.training and not method.generator.dropout.training
+    method.eval()
+    assert not method.generator.recurrent.training

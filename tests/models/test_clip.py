@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pcc.errors import InputError
-from pcc.models.clip import INNER_FULL_STOP, Clip, word_width
+from pcc.models.clip import INNER_FULL_STOP, Clip, most_words, word_width
 
 TOWERS = {
     "embed_dim": 16,
@@ -71,7 +71,7 @@ def test_features_have_unit_length_and_texts_are_encoded_once(
     again = clip.encode_texts(texts[:2])
     torch.testing.assert_close(first[:2], again)
     torch.testing.assert_close(first.norm(dim=1), torch.ones(3))
-    images = clip.encode_images(torch.rand(2, 3, 20, 40))
+    images = clip.encode_images(torch.rand(2, 3, 32, 32))
     torch.testing.assert_close(images.norm(dim=1), torch.ones(2))
 
 
@@ -98,16 +98,18 @@ def test_weights_from_a_file(towers: str, clip: Clip, tmp_path: Path) -> None:
     save_file({"logit_scale": torch.ones(())}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match=r"clip\.weights: weights of .* cannot be had"):
         Clip(towers, str(tmp_path / "other.safetensors"))
-    with pytest.raises(InputError, match=r"clip\.weights: weights of .* cannot be had"):
-        Clip(towers, str(tmp_path / "missing.safetensors"))
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "w.safetensors").read_bytes()[:5000])
+    for faulty in ("missing", "cut"):
+        with pytest.raises(InputError, match=r"clip\.weights: weights of .* cannot be had"):
+            Clip(towers, str(tmp_path / f"{faulty}.safetensors"))
 
 
 def test_how_much_fits(clip: Clip, towers: str) -> None:
-    assert (word_width(towers), clip.most_words) == (24, 16 - 6)
+    assert (word_width(towers), most_words(towers)) == (24, 16 - 6)
     assert clip.encode_prompts(torch.rand(1, 10, 24)).shape == (1, 16)
-    with pytest.raises(InputError, match="11 words; at most 10 fit"):
-        clip.encode_prompts(torch.rand(1, 11, 24))
-    assert word_width("ViT-B-32") == 512
+    assert (word_width("ViT-B-32"), most_words("ViT-B-32")) == (512, 71)
+    with pytest.raises(InputError, match=r"clip\.name: '' is no model"):
+        word_width("")
 
 
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:

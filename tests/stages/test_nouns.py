@@ -32,7 +32,12 @@ def classifier(tmp_path: Path) -> Path:
     settings = {"name": str(tmp_path / "tiny-nouns.json"), "weights": str(tmp_path / "clip.safetensors")}
     write_json(
         folder / "model.json",
-        {"type": "semples", "classes": ["sail_boat", "cow"], "clusters": [], "model": {"clip": settings}},
+        {
+            "type": "semples",
+            "classes": ["sail_boat", "cow"],
+            "clusters": [],
+            "model": {"clip": settings, "names": {"cow": "dairy cow"}},
+        },
     )
     prompts = torch.stack([clip.words(noun) for noun in ("water", "grass")])
     save_file({"prompts": prompts.contiguous()}, folder / "weights.safetensors")
@@ -50,7 +55,7 @@ def test_the_nearest_noun_is_the_prompt_s_own(classifier: Path, tmp_path: Path) 
     assert first["noun"].tolist() == ["water", "grass"]
     assert first["cosine"].tolist() == pytest.approx([1, 1], abs=1e-4)
     own = table[table["rank"] == 0]
-    assert own["noun"].tolist() == ["sail_boat", "cow"] and (own["cosine"] < 0.999).all()
+    assert own["noun"].tolist() == ["sail boat", "dairy cow"] and (own["cosine"] < 0.999).all()
 
 
 def test_what_cannot_be_named_is_refused(classifier: Path, tmp_path: Path) -> None:

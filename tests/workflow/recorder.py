@@ -31,6 +31,7 @@ files += [
     for path in flags.get("--clusters", [])
     if stage == "report"
 ]
+files += [output / f"nouns_{Path(path).parts[-3]}.png" for path in flags.get("--nouns", [])]
 for file in [*files, *map(Path, flags.get("--figure", []))]:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(stage)

@@ -112,6 +112,9 @@ def test_a_prompt_asks_the_language_model_again_and_nothing_else_does(edited: Pr
     methods = {**CONFIG["methods"], "asked": {"type": "pcc", "clusters": "llm"}}
     experiments = [*CONFIG["experiments"], {"method": "asked", "localization": "cam"}]
     edited.configure(CONFIG | {"methods": methods, "experiments": experiments})
+    assert "train: results/toy/asked" in " ".join(edited.pending()), (
+        "a new experiment runs on finished results"
+    )
     edited.snakemake()
     prompts = edited.folder / "resources/prompts/clusters.yaml"
     kept = prompts.read_text()
@@ -151,6 +154,50 @@ def test_a_walk_brings_its_boundaries_and_the_masks_they_are_learned_from(edited
         CONFIG | {**changes, "refinements": {**changes["refinements"], "walk": {**walk, "beta": 9}}}
     )
     assert {job.split(":")[0] for job in edited.pending()} == {"pseudo_masks", "evaluate"}
+
+
+def test_methods_begin_with_others_and_prompts_are_learned_once(edited: Project) -> None:
+    def config(weight: float) -> dict[str, Any]:
+        methods = {
+            **CONFIG["methods"],
+            "prompts": {"type": "semples", "after": {"generator": "pcc"}, "nouns": "resources/nouns.txt"},
+            "refined": {
+                "type": "semples",
+                "after": {"generator": "pcc", "prompts": "prompts"},
+                "model": {"refine_weight": weight},
+            },
+        }
+        experiment = {"method": "refined", "localization": "cam", "refinement": "crf"}
+        return CONFIG | {"methods": methods, "experiments": [*CONFIG["experiments"], experiment]}
+
+    edited.configure(config(0.05))
+    edited.snakemake()
+    trained = {Path(c["--output"][0]).parts[2]: c for c in calls(edited) if c["stage"] == "train"}
+    folder = "results/toy/{}/seed-0/classifier"
+    assert "--after" not in trained["pcc"]
+    assert trained["prompts"]["--after"] == [f"generator={folder.format('pcc')}"]
+    assert trained["refined"]["--after"] == [
+        f"generator={folder.format('pcc')}",
+        f"prompts={folder.format('prompts')}",
+    ]
+    (named,) = [c for c in calls(edited) if c["stage"] == "nouns"]
+    assert named["--output"] == ["results/toy/prompts/seed-0/nouns.csv"]
+    words = edited.folder / "resources/nouns.txt"
+    kept = words.read_text()
+    words.write_text(kept + "zebra\n")
+    assert [job.split(":")[0] for job in edited.pending()] == ["nouns"], "no training reads the nouns"
+    words.write_text(kept)
+    edited.configure(config(0.2))  # a new weight of the refinement
+    assert {job.split("/seed-0")[0] for job in edited.pending()} == {
+        f"{stage}: results/toy/refined" for stage in ("train", "localize", "pseudo_masks", "evaluate")
+    }
+    edited.configure(config(0.05))
+    module = edited.folder / "pcc/methods/pcc.py"  # the generator's code is the refined method's too
+    module.write_text(
+        module.read_text().replace("divide_by_maximum: bool = True", "divide_by_maximum: bool = False")
+    )
+    pending = edited.pending()
+    assert any(job.startswith("localize: results/toy/refined") for job in pending)
 
 
 def test_stages_are_handed_their_slice_of_the_configuration(finished: Project) -> None:

@@ -107,11 +107,20 @@ def losses():
     ]
 
 
+def pictures():
+    """The pictures of the report whose number depends on the configuration, by kind."""
+    return {
+        "clusters": [f"<results>/report/clusters_{name}.png" for name in used_clusters()],
+        "nouns": [f"<results>/report/nouns_{name}.png" for name in methods_with_nouns()],
+    }
+
+
 def targets():
     """The summary of all that can be scored, and the rest itself."""
     scored = scored_branches()
     unscored = [path for branch in BRANCHES if branch not in scored for path in artifacts(branch)]
-    return unscored + ["<results>/summary.csv"] * bool(scored)
+    # Pictures too: a rule with a new output that nobody asks for counts as done, whatever else has changed.
+    return unscored + ["<results>/summary.csv", *sum(pictures().values(), [])] * bool(scored)
 
 
 def entry(part, wildcards, *keys):

@@ -76,12 +76,12 @@ rule report:
             labels={"figure": "Training losses"},
         ),
         clusters=report(
-            expand("<results>/report/clusters_{clusters}.png", clusters=used_clusters()),
+            pictures()["clusters"],
             caption="../report/clusters.rst",
             category="Clusters",
         ),
         nouns=report(
-            expand("<results>/report/nouns_{method}.png", method=methods_with_nouns()),
+            pictures()["nouns"],
             caption="../report/nouns.rst",
             category="Learned prompts",
         ),

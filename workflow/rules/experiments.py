@@ -54,13 +54,19 @@ def last_step(choices: Mapping[str, Any]) -> str:
 def scoring_settings(config: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[str, Any]:
     """What a number depends on besides its chain: sizes, scales, flips and CRF by step; initial weights."""
     found = {step: config[BLOCKS[step].key][choices[step]] for step in STEPS if choices[step]}
-    network = found.get("segmenter") or config["methods"][choices["method"]]
+    network = found.get("segmenter") or beginning(config["methods"], choices["method"])
     if boundary := found.get("refinement", {}).get("boundary"):
         found["boundary_labels"] = config["refinements"][boundary["labels"]]
     return {
         **{step: entry["prediction"] if step == "segmenter" else entry for step, entry in found.items()},
         "initial_weights": initial_weights(network.get("model", {})),
     }
+
+
+def beginning(methods: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The method whose encoder this one has: its own, or that of the generator it begins with."""
+    generator = methods[name].get("after", {}).get("generator")
+    return beginning(methods, generator) if generator else methods[name]
 
 
 def initial_weights(model: Mapping[str, Any]) -> str | None:

@@ -23,6 +23,7 @@ rule pseudo_masks:
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
+        device=lambda wildcards: 1 if boundary(wildcards) else 0,  # walks go to a GPU
     params:
         boundaries=lambda wildcards, input: [
             f"--boundaries={path}" for path in input.boundaries and [input.boundaries]

@@ -3,7 +3,7 @@
 
 rule train:
     input:
-        lambda wildcards: files_in(entry("method", wildcards)),
+        lambda wildcards: files_in(entry("method", wildcards, "model", "training")),
         after=lambda wildcards: [
             f"{folder}/{file}"
             for folder in begins_with(wildcards).values()
