@@ -1,7 +1,8 @@
 """COCO: official instances JSON in, contiguous class ids, labels and semantic masks out.
 
 An image's labels are its annotated categories, crowds included. Training images without any annotation are
-left out, as in the field's published lists; they stay in val.
+left out, as in the field's published lists; those of val are
+predicted and not scored.
 
 Masks are painted in this order, later over earlier: crowd regions (``iscrowd``) as their class, then
 instances from the largest to the smallest, so that small objects stay visible; within each, ties go by

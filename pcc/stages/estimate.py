@@ -8,7 +8,7 @@ weights; its seconds are taken to grow with the number of pixels. Then, for each
   refinement   = images × one measured call on noise of 500 × 375 pixels and three classes, grown with the pixels,
                  shared among the processes
   prediction   = as localization, plus the CRF where one is set
-Heads, reading and augmentation are left out, a GPU is measured on one image at a time, and mixed precision is not
+Heads, CLIP, reading and augmentation are left out, a GPU is measured on one image at a time, and mixed precision is not
 counted: expect the order of magnitude, not the minute.
 
 Disk. Maps take 2 bytes × grid cells × (classes per image + 1); a mask as PNG about 1 bit for 4 pixels; a network
@@ -140,7 +140,7 @@ class Estimate:
             self._segment,
         )
         done = set[tuple[Any, ...]]()
-        for experiment in self.config["experiments"]:
+        for experiment in self._experiments():
             steps = [experiment.get(step) for step in STEPS]
             for depth, stage in enumerate(stages, start=1):
                 chain = (*steps[:depth],)
@@ -154,11 +154,25 @@ class Estimate:
         self.kept += kept
 
     def _train_method(self, method: str, *_: str) -> None:
-        self._train("train", f"methods.{method}", self.config["methods"][method])
+        self._train("train", f"methods.{self._beginning(method)}", self.config["methods"][method])
+
+    def _experiments(self) -> list[Mapping[str, Any]]:
+        """All experiments, and the trainings of methods that their methods begin with."""
+        found: list[Mapping[str, Any]] = list(self.config["experiments"])
+        for experiment in found:  # grows on the way
+            after = (self.config["methods"].get(experiment.get("method")) or {}).get("after") or {}
+            found += [{"method": other} for other in after.values() if {"method": other} not in found]
+        return found
+
+    def _beginning(self, method: str) -> str:
+        """The method whose encoder this one has: its own, or that of the generator it begins with."""
+        generator = (self.config["methods"][method].get("after") or {}).get("generator")
+        return self._beginning(generator) if generator else method
 
     def _localize(self, method: str, localization: str, *_: str) -> None:
         entry = self.config["localizations"][localization] or {}
-        networks = self._networks(f"methods.{method}.") + self._networks(f"localizations.{localization}.")
+        places = (f"methods.{self._beginning(method)}.", f"localizations.{localization}.")
+        networks = [network for place in places for network in self._networks(place)]
         side = entry.get("image_size") or max(PHOTO)
         cells = (side / networks[0].stride) ** 2 if networks else 0.0
         seconds = self.images.train * _views(entry) * side**2 * sum(network.seconds for network in networks)

@@ -128,7 +128,12 @@ def _jobs(config: Mapping[str, Any]) -> Iterator[Job]:
 
 
 def _used(config: Mapping[str, Any], block: str, step: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for name in dict.fromkeys(e[step] for e in config["experiments"] if e.get(step)):
+    names = [e[step] for e in config["experiments"] if e.get(step)]
+    for name in names:  # grows on the way by the methods that methods begin with
         if name not in (config.get(block) or {}):
             raise InputError(f"experiments: no '{name}' under {block}; define it, or correct the name")
+        names += [
+            other for other in ((config[block][name] or {}).get("after") or {}).values() if other not in names
+        ]
+    for name in dict.fromkeys(names):
         yield name, config[block][name] or {}

@@ -10,7 +10,7 @@ from PIL import Image
 from pcc.errors import InputError
 from pcc.stages.doctor import doctor
 from pcc.stages.estimate import Estimate, Images, count_images
-from pcc.stages.measuring import Network, backbones_in, measure
+from pcc.stages.measuring import Network, _used, backbones_in, measure
 
 BACKBONE = {"name": "resnet18", "weights": "random", "settings": {"channels": [8, 8, 8, 8]}}
 
@@ -57,6 +57,28 @@ def test_a_configuration_that_runs(tmp_path: Path, capsys: pytest.CaptureFixture
     for stage in ("train", "localize", "pseudo_masks", "train_segmenter", "segment", "in all"):
         assert stage in shown
     assert "problem" not in shown
+
+
+def test_methods_that_begin_with_others_cost_what_those_cost_too(tmp_path: Path) -> None:
+    """On the generator's network, and with the generator's own training."""
+    settings = config(tmp_path)
+    training = settings["methods"]["cam"]["training"]
+    settings["methods"]["refined"] = {"type": "semples", "after": {"generator": "cam"}, "training": training}
+    settings["experiments"] = [{"method": "refined", "localization": "cam"}]
+    networks = {"methods.cam.model.backbone": Network(1e-6, 16, 8, 100)}
+    images = Images(10, 0, 1.0, 100.0, "here")
+    both = Estimate(settings, images, networks, {}, 1)
+    settings["experiments"] = [{"method": "cam", "localization": "cam"}]
+    alone = Estimate(settings, images, networks, {}, 1)
+    assert alone.seconds["train"] > 0
+    assert both.seconds["train"] == pytest.approx(2 * alone.seconds["train"])
+    assert both.seconds["localize"] == pytest.approx(alone.seconds["localize"])
+    assert [
+        name for name, _ in _used({**settings, "experiments": [{"method": "refined"}]}, "methods", "method")
+    ] == [
+        "refined",
+        "cam",
+    ]
 
 
 def test_every_problem_gets_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
