@@ -245,8 +245,9 @@ def test_what_cannot_be_used_is_one_line(
 ) -> None:
     started = time.monotonic()
     with pytest.raises(InputError) as caught:
-        ask(server, task, behaviour, timeout=0.5, max_retries=1)
-    assert time.monotonic() - started < 10
+        # Short only where the server is slow on purpose: a busy machine may take a second to send ten megabytes.
+        ask(server, task, behaviour, timeout=0.5 if behaviour in (hangs, drips) else 5.0, max_retries=1)
+    assert time.monotonic() - started < 15
     (problem,) = caught.value.problems
     assert line in problem and "\n" not in problem
     assert KEY not in problem and KEY not in (task.folder / "transcript.jsonl").read_text()

@@ -104,7 +104,12 @@ def test_processes_and_order_change_nothing(results: Any, kind: str, monkeypatch
 
 
 def test_cluster_confusion_and_settings_are_kept(results: Any) -> None:
-    steps = {"localization": {"scales": [1.0, 0.5], "flip": False}, "refinement": {"type": "crf"}}
+    steps = {
+        "localization": {"scales": [1.0, 0.5], "flip": False},
+        "refinement": {"type": "crf"},
+        "boundary_labels": {"iterations": 3},
+        "initial_weights": "resnet50, hub",
+    }
     stored = run(results, "pseudo_masks", clusters=results.clusters, **steps)
     confusion = np.array(stored["confusion_matrix"])
     foreground = confusion[1:].sum()
