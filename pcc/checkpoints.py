@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
@@ -74,6 +75,37 @@ def load_checkpoint(path: Path, model: nn.Module) -> Position:
     model.load_state_dict(state)
     log.info("resuming at phase %d, step %d", position.phase, position.step)
     return position
+
+
+class Best:
+    """The weights of a phase's best epoch so far, on disk; a run that is taken up again finds them.
+
+    Args:
+        work: folder of the checkpoint.
+        phase: name.
+    """
+
+    def __init__(self, work: Path, phase: str) -> None:
+        self.path = work / f"best-{phase}.safetensors"
+
+    def offer(self, model: nn.Module, score: float) -> None:
+        """Keep the weights if they score higher than those kept."""
+        before = self._score()
+        log.info("chosen by true masks (oracle): %.4f, best so far %.4f", score, max(score, before))
+        if score > before:
+            tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+            with atomic_path(self.path) as temporary:
+                save_file(tensors, temporary, metadata={"score": repr(score)})
+
+    def take(self, model: nn.Module) -> None:
+        """Load what was kept."""
+        model.load_state_dict(load_file(self.path))
+
+    def _score(self) -> float:
+        if not self.path.exists():
+            return -math.inf
+        with safe_open(self.path, framework="pt") as file:
+            return float(file.metadata()["score"])
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, accelerator: Accelerator, position: Position) -> None:

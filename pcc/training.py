@@ -6,7 +6,7 @@ run taken up after a kill ends with the weights of an unbroken one.
 
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -18,7 +18,15 @@ from accelerate.utils import DataLoaderConfiguration
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from pcc.checkpoints import CHECKPOINT, LossLog, Position, load_checkpoint, restore_optimizer, save_checkpoint
+from pcc.checkpoints import (
+    CHECKPOINT,
+    Best,
+    LossLog,
+    Position,
+    load_checkpoint,
+    restore_optimizer,
+    save_checkpoint,
+)
 from pcc.errors import InputError
 from pcc.feature_cache import cached_features
 from pcc.hardware import Precision, resolve_precision
@@ -35,12 +43,16 @@ class Phase:
         epochs: passes over the training images.
         lr: peak learning rate.
         schedule: how it falls to zero over the phase (``constant`` does not).
+        batch_size: images per step in this phase; None: the recipe's.
+        select: which epoch's weights it ends with: the ``last`` one's, or the best by true ``masks``, an oracle.
     """
 
     name: str
     epochs: int
     lr: float
     schedule: Literal["constant", "cosine", "poly"] = "cosine"
+    batch_size: int | None = None
+    select: Literal["last", "masks"] = "last"
 
     def lr_at(self, step: int, steps: int) -> float:
         """Learning rate of step ``step`` of ``steps`` (poly: power 0.9)."""
@@ -77,7 +89,14 @@ class Recipe:
 
 
 def fit(
-    model: nn.Module, samples: Samples, recipe: Recipe, *, seed: int, work: Path, workers: int = 0
+    model: nn.Module,
+    samples: Samples,
+    recipe: Recipe,
+    *,
+    seed: int,
+    work: Path,
+    workers: int = 0,
+    score: Callable[[str], float] | None = None,
 ) -> None:
     """Train ``model`` in place; on return it is in evaluation mode.
 
@@ -88,11 +107,13 @@ def fit(
         seed: of order, augmentation and dropout.
         work: folder for the checkpoint, the losses and the feature cache; what is in it is taken up again.
         workers: loader processes.
+        score: of the model as it stands in the phase of that name, by true masks; for phases that ``select`` by it.
 
     Raises:
-        InputError: a batch that cannot be shared evenly by the processes, or a loss that is not finite.
+        InputError: a phase that selects by masks where there is no ``score``, a batch that cannot be shared evenly by
+            the processes, or a loss that is not finite.
     """
-    run = _Run(model, samples, recipe, seed, work, workers)
+    run = _Run(model, samples, recipe, seed, work, workers, score)
     position = load_checkpoint(work / CHECKPOINT, model)
     while position.phase < len(recipe.phases):
         position = run.phase(position)
@@ -104,23 +125,35 @@ class _Run:
     """One call of `fit`: what all phases share."""
 
     def __init__(
-        self, model: nn.Module, samples: Samples, recipe: Recipe, seed: int, work: Path, workers: int
+        self,
+        model: nn.Module,
+        samples: Samples,
+        recipe: Recipe,
+        seed: int,
+        work: Path,
+        workers: int,
+        score: Callable[[str], float] | None,
     ) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
         for phase in recipe.phases:  # a name that the model does not know is told before the first step
             cast(Trainable, model).parameter_groups(phase.name)
+            if phase.select == "masks" and score is None:
+                raise InputError(
+                    f"training.phases: {phase.name}: 'select: masks' is for methods only, on images with true masks"
+                )
         self.model, self.samples, self.recipe = model, samples, recipe
-        self.seed, self.work, self.workers = seed, work, workers
+        self.seed, self.work, self.workers, self.score = seed, work, workers, score
         self.accelerator = Accelerator(
             mixed_precision=resolve_precision(recipe.precision),
             dataloader_config=DataLoaderConfiguration(split_batches=True),
         )
         processes = self.accelerator.num_processes
-        if recipe.batch_size % processes:
-            raise InputError(
-                f"training.batch_size: {recipe.batch_size} images cannot be shared by {processes} processes; "
-                "choose a multiple, so that the result does not depend on the number of GPUs"
-            )
+        for size in {phase.batch_size or recipe.batch_size for phase in recipe.phases}:
+            if size % processes:
+                raise InputError(
+                    f"training.batch_size: {size} images cannot be shared by {processes} processes; "
+                    "choose a multiple, so that the result does not depend on the number of GPUs"
+                )
         model.to(self.accelerator.device)
         self.losses: LossLog | None = None
 
@@ -132,7 +165,11 @@ class _Run:
         _train_only(self.model, groups)
         samples = self._samples(trainable, phase)
         batches = _Batches(
-            len(samples), self.recipe.batch_size, phase.epochs, f"{self.seed}/{phase.name}", at.step
+            len(samples),
+            phase.batch_size or self.recipe.batch_size,
+            phase.epochs,
+            f"{self.seed}/{phase.name}",
+            at.step,
         )
         module, optimizer, loader = self._prepare(groups, samples, batches)
         restore_optimizer(optimizer, self.accelerator, at)
@@ -146,8 +183,12 @@ class _Run:
             watched = {name: float(value) for name, value in getattr(trainable, "watched", dict)().items()}
             self.losses.add(phase.name, step // batches.per_epoch, lr, named, watched)
             shown = f"loss {sum(named.values()):.4f}"
+            if phase.select == "masks" and (step + 1) % batches.per_epoch == 0:
+                self._keep_best(phase.name)
             if (step + 1) % self.recipe.checkpoint_every == 0 and step + 1 < batches.total:
                 self._save(optimizer, Position(at.phase, step + 1))
+        if phase.select == "masks":
+            Best(self.work, phase.name).take(self.model)
         return self._save(None, Position(at.phase + 1))
 
     def _samples(self, trainable: Trainable, phase: Phase) -> Samples:
@@ -203,6 +244,13 @@ class _Run:
             save_checkpoint(self.work / CHECKPOINT, self.model, optimizer, self.accelerator, at)
         self.accelerator.wait_for_everyone()
         return at
+
+    def _keep_best(self, phase: str) -> None:
+        if self.accelerator.is_main_process and self.score is not None:
+            self.model.eval()
+            Best(self.work, phase).offer(self.model, self.score(phase))
+            self.model.train()
+        self.accelerator.wait_for_everyone()
 
     def finish(self) -> None:
         """Close what is open."""

@@ -132,6 +132,41 @@ def test_losses_are_logged_for_every_step(tmp_path: Path) -> None:
     assert [int(line.split(",")[2]) for line in lines[1:]] == list(range(10))
 
 
+def test_a_phase_may_have_a_batch_size_of_its_own(tmp_path: Path) -> None:
+    weights_after(tmp_path, Recipe([Phase("warmup", 2, 0.1, batch_size=2), Phase("train", 2, 0.1)], 5))
+    rows = [line.split(",")[:2] for line in (tmp_path / "losses.csv").read_text().splitlines()[1:]]
+    assert rows == [["warmup", str(e)] for e in (0, 1) for _ in range(5)] + [
+        ["train", str(e)] for e in (0, 1) for _ in range(2)
+    ]
+
+
+def test_the_best_epoch_by_masks_is_taken_even_after_a_kill(tmp_path: Path) -> None:
+    """Scores rise and fall; a run that is killed after the best epoch still ends with it."""
+    scores, seen = iter([0.2, 0.9, 0.5, 0.7]), []
+    model = Linear()
+
+    def score(phase: str) -> float:
+        assert phase == "warmup" and not model.training
+        seen.append(model.head.weight.detach().clone())
+        if len(seen) == 4 and model.head.weight.requires_grad:
+            raise Killed
+        return next(scores)
+
+    recipe = Recipe([Phase("warmup", 4, 0.1, select="masks")], 5, checkpoint_every=2)
+    with pytest.raises(Killed):
+        fit(model, Noise(), recipe, seed=0, work=tmp_path, score=score)
+    again = iter([0.7])
+    model = Linear()
+    fit(model, Noise(), recipe, seed=0, work=tmp_path, score=lambda phase: next(again))
+    assert torch.equal(model.head.weight, seen[1])
+    assert not torch.equal(seen[1], seen[2])
+
+
+def test_masks_cannot_choose_where_nothing_scores(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="warmup: 'select: masks' is for methods only"):
+        fit(Linear(), Noise(), Recipe([Phase("warmup", 1, 0.1, select="masks")], 5), seed=0, work=tmp_path)
+
+
 def test_learning_rate_schedules() -> None:
     assert Phase("p", 1, 2.0, "constant").lr_at(7, 10) == 2.0
     assert Phase("p", 1, 2.0, "cosine").lr_at(5, 10) == pytest.approx(1.0)

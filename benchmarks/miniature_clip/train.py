@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import open_clip
@@ -22,26 +23,46 @@ from pcc.data import shapes
 
 TOWERS = Path(__file__).with_name("miniature-clip.json")
 SCENE = shapes.Scene(96, (1, 1), (0.18, 0.28), 0.0, 0, 0.03)
+NAMES = tuple(name.replace("_", " ") for name in shapes.CLASSES)
+PLACES = tuple(shapes.PLACES)
 PLAIN = np.array([0.485, 0.456, 0.406])  # what masked-out pixels look like
+MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+UNSEEN = 500  # scenes, drawn from another seed
 
 
-def scene(rng: np.random.Generator) -> tuple[Tensor, str]:
-    """One image [3, S, S] in 0..1, uint8, and its caption."""
-    place = list(shapes.PLACES)[rng.integers(len(shapes.PLACES))]
+class Drawn(NamedTuple):
+    """A scene: uint8 [3, S, S], what a caption says of it, and what is in it (None: nothing)."""
+
+    image: Tensor
+    caption: str
+    name: str | None
+    place: str | None
+
+
+def scene(rng: np.random.Generator) -> Drawn:
+    """Any class in any place; a quarter each: place alone, object alone, both named, object named."""
+    place = PLACES[rng.integers(len(PLACES))]
     kind = rng.random()
     if kind < 0.25:
         picture = shapes.PLACES[place](SCENE.image_size, rng)
-        return _tensor(255 * picture.clip(0, 1)), f"a photo of {place}."
+        return Drawn(_tensor(255 * picture.clip(0, 1)), f"a photo of {place}.", None, place)
     image, mask = shapes.draw(dataclasses.replace(SCENE, place=place), rng)
-    name = shapes.CLASSES[int(mask.max()) - 1].replace("_", " ")
+    name = NAMES[int(mask.max()) - 1]
     if kind < 0.5:
         image = np.where(mask[..., None] > 0, image, np.round(255 * PLAIN)).astype(np.uint8)
-        return _tensor(image), f"a photo of {name}."
-    return _tensor(image), f"a photo of {name} on {place}." if kind < 0.75 else f"a photo of {name}."
+        return Drawn(_tensor(image), f"a photo of {name}.", name, None)
+    caption = f"a photo of {name} on {place}." if kind < 0.75 else f"a photo of {name}."
+    return Drawn(_tensor(image), caption, name, place)
 
 
 def _tensor(image: np.ndarray) -> Tensor:
     return torch.from_numpy(image.astype(np.uint8)).permute(2, 0, 1).contiguous()
+
+
+def prepare(images: Tensor, size: int) -> Tensor:
+    """uint8 [B, 3, S, S] as CLIP takes them."""
+    small = functional.interpolate(images / 255, size, mode="bilinear", antialias=True)
+    return (small - MEAN) / STD
 
 
 def contrast(image: Tensor, text: Tensor, captions: Tensor, scale: Tensor) -> Tensor:
@@ -52,13 +73,26 @@ def contrast(image: Tensor, text: Tensor, captions: Tensor, scale: Tensor) -> Te
     return (functional.cross_entropy(logits, shares) + functional.cross_entropy(logits.T, shares)) / 2
 
 
+@torch.no_grad()
+def accuracy(model: Any, tokenizer: Any, scenes: list[Drawn], question: str, answers: tuple[str, ...]) -> str:
+    """How often the right class or place is the nearest of all."""
+    asked = [s for s in scenes if getattr(s, question) is not None]
+    features = model.encode_image(prepare(torch.stack([s.image for s in asked]), model.visual.image_size))
+    texts = model.encode_text(tokenizer([f"a photo of {answer}." for answer in answers]))
+    nearest = (features @ functional.normalize(texts, dim=1).T).argmax(dim=1)
+    right = np.mean(
+        [answers[i] == getattr(s, question) for i, s in zip(nearest.tolist(), asked, strict=True)]
+    )
+    return f"{question} of {len(asked)} unseen scenes: {right:.0%} right ({1 / len(answers):.0%} by chance)"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("output", type=Path, help="safetensors file to write")
     parser.add_argument("--scenes", type=int, default=6000)
-    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -68,24 +102,15 @@ def main() -> None:
     model = open_clip.create_model(TOWERS.stem)
     tokenizer = open_clip.get_tokenizer(TOWERS.stem)
     drawn = [scene(np.random.default_rng([given.seed, i])) for i in range(given.scenes)]
-    captions = sorted({caption for _, caption in drawn})
-    ids = torch.tensor([captions.index(caption) for _, caption in drawn])
-    images, tokens = torch.stack([image for image, _ in drawn]), tokenizer(captions)
-    size = model.visual.image_size
-    mean, std = (
-        torch.tensor(values).view(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    )
-
-    def prepared(chosen: Tensor) -> Tensor:
-        small = functional.interpolate(images[chosen] / 255, size, mode="bilinear", antialias=True)
-        return (small - mean) / std
-
+    captions = sorted({s.caption for s in drawn})
+    ids = torch.tensor([captions.index(s.caption) for s in drawn])
+    images, tokens = torch.stack([s.image for s in drawn]), tokenizer(captions)
     print(f"{given.scenes} scenes in {time.monotonic() - started:.0f} s; {len(captions)} captions")
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, given.steps, pct_start=0.1)
     for step in range(given.steps):
         chosen = torch.randint(given.scenes, (given.batch_size,))
-        pixels = prepared(chosen)
+        pixels = prepare(images[chosen], model.visual.image_size)
         if step % 2:
             pixels = pixels.flip(-1)
         features = functional.normalize(model.encode_image(pixels), dim=1)
@@ -98,6 +123,10 @@ def main() -> None:
         model.logit_scale.data.clamp_(0, np.log(100))
         if step % 100 == 0 or step + 1 == given.steps:
             print(f"step {step}: loss {loss.item():.3f}, {time.monotonic() - started:.0f} s", flush=True)
+    model.eval()
+    unseen = [scene(np.random.default_rng([given.seed + 1, i])) for i in range(UNSEEN)]
+    print(accuracy(model, tokenizer, unseen, "name", NAMES))
+    print(accuracy(model, tokenizer, unseen, "place", PLACES))
     given.output.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, given.output)
 

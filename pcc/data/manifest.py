@@ -96,6 +96,11 @@ class Dataset:
         """K + 1, background included."""
         return len(self.classes) + 1
 
+    @property
+    def eval_ids(self) -> tuple[int, ...]:
+        """Ids of the classes that means are taken over: background and the scored names."""
+        return (0, *(1 + self.classes.index(name) for name in self.eval_classes))
+
 
 @dataclass(frozen=True)
 class Manifest:

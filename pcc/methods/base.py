@@ -69,6 +69,12 @@ class Method(nn.Module, ABC):
         """Scalars of the last step, without gradient, that are worth a curve besides its losses."""
         return {}
 
+    def localize_in_training(
+        self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"], phase: str
+    ) -> Float[Tensor, "B C h w"]:
+        """`localize` with the weights that ``phase`` trains; differs where a method trains a copy."""
+        return self.localize(images, labels)
+
     def localize(
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
     ) -> Float[Tensor, "B C h w"]:

@@ -218,7 +218,7 @@ class SemPLeS(Method):
         images, classes = torch.nonzero(batch.labels, as_tuple=True)
         epsilon = self.prompt_mask_epsilon if phase == "prompts" else self.mask_epsilon
         with torch.no_grad() if phase == "prompts" else nullcontext():
-            maps = self._localize(batch, phase)[images, 1 + classes].float()
+            maps = self.localize_in_training(batch.images, batch.labels, phase)[images, 1 + classes].float()
         if not len(images):
             # A batch without a tag teaches nothing; its zero still has a graph to go back through.
             self._watched = {}
@@ -235,12 +235,14 @@ class SemPLeS(Method):
         match = {"match": matching_loss(v_f, v_b, t, self.background_weight)}
         return match if u is None else {**match, "refine": self.refine_weight * refinement_loss(v_f, u)}
 
-    def _localize(self, batch: Batch, phase: str) -> Float[Tensor, "B C h w"]:
+    def localize_in_training(
+        self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"], phase: str
+    ) -> Float[Tensor, "B C h w"]:
         """The maps of the generator that the phase trains or looks at."""
         maps = _Maps(self.generator)
         changed = {} if phase == "refine" else dict(zip(self.trained, self.matched, strict=True))
         weights = {f"generator.{name}": value for name, value in changed.items()}
-        return functional_call(maps, weights, (batch.images, batch.labels))
+        return functional_call(maps, weights, (images, labels))
 
     def watched(self) -> dict[str, Tensor]:
         """Mean cosines and mask area of the last step (semples.md §8.6): a collapse shows here first."""

@@ -140,14 +140,20 @@ def _count(scoring: Scoring, record: Record, output: Path | Maps, total: Counts)
     total.boundary += boundary_counts(prediction, truth, scoring.num_classes, scoring.boundary_ratio)
     total.scores[record.image_id] = mean_iou(confusion, scoring.scored)
     if isinstance(output, Maps):
-        foreground = [channel for channel, class_id in enumerate(output.classes) if class_id > 0]
-        values = (
-            resize(output.values[None, foreground], output.size)[0].numpy()
-            if foreground
-            else np.zeros((0, *truth.shape), dtype=np.float32)
-        )
-        classes = [output.classes[channel] for channel in foreground]
-        total.sweep += threshold_counts(values, classes, truth, scoring.num_classes)
+        total.sweep += threshold_counts_of(output, truth, scoring.num_classes)
+
+
+def threshold_counts_of(
+    maps: Maps, truth: UInt8[np.ndarray, "H W"], num_classes: int
+) -> Int64[np.ndarray, "T1 C C"]:
+    """`threshold_counts` of an image's maps, resized to its own size; their background is left out."""
+    foreground = [channel for channel, class_id in enumerate(maps.classes) if class_id > 0]
+    values = (
+        resize(maps.values[None, foreground], maps.size)[0].numpy()
+        if foreground
+        else np.zeros((0, *truth.shape), dtype=np.float32)
+    )
+    return threshold_counts(values, [maps.classes[channel] for channel in foreground], truth, num_classes)
 
 
 def predicted_mask(kind: str, output: Path | Maps) -> UInt8[np.ndarray, "H W"]:

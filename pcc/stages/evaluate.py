@@ -42,6 +42,7 @@ def evaluate(
     segmenter: Mapping[str, Any] | None = None,
     boundary_labels: Mapping[str, Any] | None = None,
     initial_weights: str | None = None,
+    oracle: bool = False,
     boundary_ratio: float = 0.02,
     sheet_images: int = 8,
     threads: int = 1,
@@ -66,6 +67,7 @@ def evaluate(
         segmenter: likewise, of its prediction.
         boundary_labels: likewise, of the refinement whose masks the random walk's boundaries were learned from.
         initial_weights: of the last trained network's encoder.
+        oracle: whether true masks chose anything on the way here, such as the epoch a classifier was taken from.
         boundary_ratio: width of the boundary region, as a share of the image's diagonal.
         sheet_images: images on the contact sheet, the worst and the best among them.
         threads: processes.
@@ -86,7 +88,7 @@ def evaluate(
         "boundary_labels": boundary_labels,
         "segmenter": segmenter,
     }
-    scoring = Scoring(kind, dataset.num_classes, eval_ids(dataset), boundary_ratio)
+    scoring = Scoring(kind, dataset.num_classes, dataset.eval_ids, boundary_ratio)
     counts = count_all(scoring, inputs, scored, threads)
     result = {
         "experiment": dict(experiment),
@@ -102,7 +104,7 @@ def evaluate(
             **{name: step for name, step in steps.items() if step is not None},
         },
         "labels_at_inference": kind != "predictions",
-        "oracle": False,
+        "oracle": oracle,
         "ignore_policy": POLICIES[kind],
         "note": None if scored else UNSCORED,
         **scores(dataset, counts, clusters),
@@ -133,14 +135,9 @@ def evaluate(
     log.info("%s", f"mIoU {100 * result['mean_iou']:.2f} % over {len(scored)} images" if scored else UNSCORED)
 
 
-def eval_ids(dataset: Dataset) -> tuple[int, ...]:
-    """Ids of the classes that means are taken over: background and the data set's scored names."""
-    return (0, *(1 + dataset.classes.index(name) for name in dataset.eval_classes))
-
-
 def scores(dataset: Dataset, counts: Counts, clusters: Path | None) -> dict[str, Any]:
     """The ratios that metrics.json holds, None where there is nothing to divide by."""
-    confusion, ids = counts.confusion, eval_ids(dataset)
+    confusion, ids = counts.confusion, dataset.eval_ids
     names = (BACKGROUND, *dataset.classes)
     boundary = metrics.boundary_iou(counts.boundary)[list(ids)]
     within, between = (

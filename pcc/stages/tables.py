@@ -100,14 +100,14 @@ def published_table(summary: pd.DataFrame, published: Sequence[Mapping[str, Any]
             ``images`` and ``source``.
     """
     rows = [
-        {**{key: row[key] for key in (*CHOICES, "kind", "split", "mean_iou", "mean_iou_sd")}}
+        {**{key: row[key] for key in (*CHOICES, "kind", "split", "oracle", "mean_iou", "mean_iou_sd")}}
         | {"published": number["mean_iou"] / 100, "source": number["source"]}
         for number in published
         for row in records(summary)
         if all((row[c] if isinstance(row[c], str) else None) == number.get(c) for c in CHAIN)
         and row["images"] == number["images"]
     ]
-    columns = [*CHOICES, "kind", "split", "mean_iou", "mean_iou_sd", "published", "source"]
+    columns = [*CHOICES, "kind", "split", "oracle", "mean_iou", "mean_iou_sd", "published", "source"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -115,7 +115,7 @@ def per_class_table(metrics: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """One row per experiment, step and class: IoU with its deviation over seeds, precision, recall."""
     rows = [
         {
-            **{key: run[key] for key in (*CHOICES, "kind", "split")},
+            **{key: run[key] for key in (*CHOICES, "kind", "split", "oracle")},
             "seed": run["seed"],
             "class": name,
             "in_mean": name in m["eval_classes"],
@@ -126,7 +126,7 @@ def per_class_table(metrics: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         for m, run in ((m, _run(m)) for m in metrics)
         for name in m["classes"]
     ]
-    keys, numbers = [*CHOICES, "kind", "split", "class", "in_mean"], ["iou", "precision", "recall"]
+    keys, numbers = [*CHOICES, "kind", "split", "oracle", "class", "in_mean"], ["iou", "precision", "recall"]
     groups = pd.DataFrame(rows).astype(dict.fromkeys(numbers, float)).groupby(keys, sort=False, dropna=False)
     table = groups[numbers].mean()
     table.insert(1, "iou_sd", groups["iou"].std())
@@ -139,14 +139,15 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def chain(row: Mapping[str, Any]) -> str:
-    """``pcc / iscam / crf / light``, or ``true masks / light``."""
+    """``pcc / iscam / crf / light``, or ``true masks / light``; ``oracle`` where true masks chose anything."""
     steps = [
         "true masks" if row["supervision"] == "masks" else row["method"],
         row["localization"],
         row["refinement"],
         row["segmenter"],
     ]
-    return " / ".join(str(step) for step in steps if isinstance(step, str))
+    joined = " / ".join(str(step) for step in steps if isinstance(step, str))
+    return f"{joined} (oracle)" if row["oracle"] else joined
 
 
 def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

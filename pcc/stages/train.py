@@ -11,6 +11,7 @@ from pcc.artifacts import read_clusters
 from pcc.data.manifest import Manifest
 from pcc.errors import InputError
 from pcc.methods import load_method
+from pcc.plugins import load_attribute
 from pcc.stages.trained import WEIGHTS, read_description, train_to
 
 
@@ -52,6 +53,10 @@ def train(
     if folders:
         method.start_from({role: load_file(folder / WEIGHTS) for role, folder in folders.items()})
     description = {"type": type, "classes": list(names), "clusters": members, "model": model}
+    phases = training.get("phases", [])
+    by_masks = any(phase.get("select") == "masks" for phase in phases)
+    # By name, so that code which scores is no part of what ordinary trainings depend on.
+    score = load_attribute("pcc.stages", "selection", "mask_score", "select") if by_masks else None
     train_to(
         output,
         method,
@@ -64,6 +69,7 @@ def train(
         seed=seed,
         threads=threads,
         code=code,
+        score=score and score(method, data, training["image_size"]),
     )
 
 

@@ -1,7 +1,7 @@
 """A trained network as an artifact: how it is trained, written, and read back."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -37,6 +37,7 @@ def train_to(
     seed: int,
     threads: int,
     code: str,
+    score: Callable[[str], float] | None = None,
 ) -> None:
     """Train ``model`` and write weights, description, losses, TensorBoard and provenance into ``output``.
 
@@ -54,6 +55,7 @@ def train_to(
         seed: of everything random.
         threads: CPU threads; one of them loads images where there are several.
         code: fingerprint of the stage's code.
+        score: see `fit`.
     """
     started = time.monotonic()
     settings = {**description, "training": training, "seed": seed}
@@ -68,7 +70,7 @@ def train_to(
     )
     key = {"settings": settings, "inputs": {str(p): digest(p) for p in inputs}, "code": code}
     with resumable_directory(output, key) as work:
-        fit(model, samples, recipe, seed=seed, work=work, workers=min(threads - 1, 4))
+        fit(model, samples, recipe, seed=seed, work=work, workers=min(threads - 1, 4), score=score)
         artifacts.write_weights(output / WEIGHTS, model.state_dict())
         write_json(output / DESCRIPTION, description)
         artifacts.write_provenance(

@@ -93,3 +93,19 @@ def test_what_cannot_begin_is_refused(trained: Train, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="trained on other classes"):
         trained("strange", "semples", "match", after={"generator": generator})
     assert [path.parent.name for path in tmp_path.glob("*/losses.csv")] == ["cam"]
+
+
+def test_the_epoch_of_a_copy_can_be_chosen_by_masks(trained: Train) -> None:
+    """Phases that select and that do not, in one run: as many epochs, and weights that another run begins with."""
+    trained("cam", "cam", "main")
+    phases = [
+        {"name": "match", "epochs": 3, "lr": 0.01, "select": "masks"},
+        {"name": "prompts", "epochs": 1, "lr": 0.01},
+    ]
+    training = {"image_size": 32, "batch_size": 3, "phases": phases}
+    folder = trained(
+        "chosen", "semples", after={"generator": trained("cam", "cam", "main")}, training=training
+    )
+    rows = (folder / "losses.csv").read_text().splitlines()
+    assert {row.split(",")[1] for row in rows if row.startswith("match")} == {"0", "1", "2"}
+    load_classifier(folder)

@@ -10,7 +10,7 @@ import pytest
 from pcc.artifacts import write_clusters
 from pcc.errors import InputError
 from pcc.figures import charts
-from pcc.files import write_json, write_text
+from pcc.files import read_json, write_json, write_text
 from pcc.stages.report import report
 
 SEEDS = (0, 1, 2)
@@ -86,6 +86,16 @@ def test_oracle_numbers_stay_in_their_own_columns(files: list[Path], tmp_path: P
     text = (tmp_path / "report/report.md").read_text()
     before, after = text.split("## Oracle", 1)
     assert "45.0" not in before and "45.0 ± 5.0" in after
+
+
+def test_numbers_behind_which_masks_chose_say_so_everywhere(files: list[Path], tmp_path: Path) -> None:
+    for path in files:
+        write_json(path, read_json(path) | {"oracle": True})
+    report(files, tmp_path / "report")
+    text = (tmp_path / "report/report.md").read_text()
+    for line in text.splitlines():
+        if line.startswith("| pcc / "):
+            assert line.split("|")[1].strip().endswith("(oracle)"), line
 
 
 def test_per_class_and_what_is_not_there(files: list[Path], tmp_path: Path) -> None:

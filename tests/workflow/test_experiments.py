@@ -45,6 +45,7 @@ def test_numbers_carry_the_settings_of_every_step() -> None:
         "refinement": {"iterations": 10},
         "segmenter": {"flip": True},
         "initial_weights": None,
+        "oracle": False,
     }
     found = scoring_settings(CONFIG, branches(CONFIG)["pcc/seed-0/cam/argmax"])
     assert found["initial_weights"] == "resnet50, hub"
@@ -58,6 +59,19 @@ def test_a_walk_is_told_with_the_labels_of_its_boundaries() -> None:
     config = {**CONFIG, "refinements": {**CONFIG["refinements"], "walk": walk}}
     choices = {**branches(CONFIG)["pcc/seed-0/cam/argmax"], "refinement": "walk"}
     assert scoring_settings(config, choices)["boundary_labels"] == {"iterations": 10}
+
+
+def test_a_method_whose_epoch_masks_chose_makes_every_later_number_an_oracle() -> None:
+    chosen = {"training": {"phases": [{"name": "match"}, {"name": "refine", "select": "masks"}]}}
+    methods = {
+        "first": chosen,
+        "second": {"after": {"generator": "first"}},
+        "pcc": {"training": {"phases": []}},
+    }
+    config = {**CONFIG, "methods": methods}
+    choices = branches(CONFIG)["pcc/seed-0/cam/crf/light"]
+    assert scoring_settings(config, {**choices, "method": "second"})["oracle"]
+    assert not scoring_settings(config, choices)["oracle"]
 
 
 def test_published_numbers_know_their_chain() -> None:

@@ -6,7 +6,16 @@ import re
 from pathlib import Path
 
 from configuration import BLOCKS, check_config, typed
-from experiments import STEPS, branches, files_in, last_step, published, scoring_settings
+from experiments import (
+    STEPS,
+    branches,
+    chosen_by_masks,
+    files_in,
+    last_step,
+    methods_behind,
+    published,
+    scoring_settings,
+)
 from fingerprints import Code
 from snakemake.utils import update_config
 
@@ -74,7 +83,7 @@ def scoring_clusters():
 def used_clusters():
     """The partitions that any experiment or score depends on, but for those without a cluster."""
     chosen = {branch["method"] for branch in BRANCHES.values() if branch["method"]}
-    methods = {behind for name in chosen for behind in methods_behind(name)}
+    methods = {behind for name in chosen for behind in methods_behind(config["methods"], name)}
     used = {config["methods"][method]["clusters"] for method in methods} | {config["scoring"]["clusters"]}
     return [
         n for n, chosen in config["clusters"].items() if n in used and chosen.get("provider", n) != "none"
@@ -88,7 +97,7 @@ def trainings():
         f"{name}/seed-{chosen['seed']}": "train"
         for chosen in scored
         if chosen["method"]
-        for name in methods_behind(chosen["method"])
+        for name in methods_behind(config["methods"], chosen["method"])
     }
     walks = {
         branch: "train_boundary"
@@ -136,23 +145,20 @@ def begins_with(wildcards):
     return {role: f"<results>/{name}/seed-{wildcards.seed}/classifier" for role, name in after.items()}
 
 
-def methods_behind(name):
-    """A method and those it begins with, however far back."""
-    after = config["methods"][name]["after"].values()
-    return [name, *(behind for other in after for behind in methods_behind(other))]
-
-
 def methods_with_nouns():
     """Those behind any experiment whose learned prompts are to be named."""
     chosen = dict.fromkeys(branch["method"] for branch in BRANCHES.values() if branch["method"])
-    behind = dict.fromkeys(name for method in chosen for name in methods_behind(method))
+    behind = dict.fromkeys(name for method in chosen for name in methods_behind(config["methods"], method))
     return [name for name in behind if "nouns" in config["methods"][name]]
 
 
 def method_modules(wildcards):
-    """The modules of a method and of those it begins with, each once."""
-    entries = [(name, config["methods"][name]) for name in methods_behind(wildcards.method)]
-    return list(dict.fromkeys(f"pcc.methods.{chosen.get('type', name)}" for name, chosen in entries))
+    """The modules of a method and of those it begins with, each once, and what chooses epochs if masks do."""
+    methods = config["methods"]
+    modules = [
+        f"pcc.methods.{methods[name].get('type', name)}" for name in methods_behind(methods, wildcards.method)
+    ]
+    return [*dict.fromkeys(modules), *["pcc.stages.selection"] * chosen_by_masks(methods[wildcards.method])]
 
 
 def boundary(wildcards):

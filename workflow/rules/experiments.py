@@ -52,15 +52,29 @@ def last_step(choices: Mapping[str, Any]) -> str:
 
 
 def scoring_settings(config: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[str, Any]:
-    """What a number depends on besides its chain: sizes, scales, flips and CRF by step; initial weights."""
+    """What a number depends on besides its chain: sizes, scales, flips and CRF by step; initial weights; masks."""
     found = {step: config[BLOCKS[step].key][choices[step]] for step in STEPS if choices[step]}
-    network = found.get("segmenter") or beginning(config["methods"], choices["method"])
+    methods, name = config["methods"], choices["method"]
+    network = found.get("segmenter") or beginning(methods, name)
+    behind = [methods[other] for other in methods_behind(methods, name)] if name else []
     if boundary := found.get("refinement", {}).get("boundary"):
         found["boundary_labels"] = config["refinements"][boundary["labels"]]
     return {
         **{step: entry["prediction"] if step == "segmenter" else entry for step, entry in found.items()},
         "initial_weights": initial_weights(network.get("model", {})),
+        "oracle": any(map(chosen_by_masks, behind)),
     }
+
+
+def methods_behind(methods: Mapping[str, Any], name: str) -> list[str]:
+    """A method and those it begins with, however far back."""
+    after = methods[name].get("after", {}).values()
+    return [name, *(behind for other in after for behind in methods_behind(methods, other))]
+
+
+def chosen_by_masks(method: Mapping[str, Any]) -> bool:
+    """Whether true masks pick an epoch of its training."""
+    return any(phase.get("select") == "masks" for phase in method.get("training", {}).get("phases", []))
 
 
 def beginning(methods: Mapping[str, Any], name: str) -> Mapping[str, Any]:
