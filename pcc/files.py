@@ -54,6 +54,11 @@ def digest(path: Path) -> str:
     return total.hexdigest()
 
 
+def partial_path(path: Path) -> Path:
+    """Where an artifact is worked at until it is whole."""
+    return path.with_name(f".{path.name}.partial")
+
+
 @contextmanager
 def resumable_directory(path: Path, key: dict[str, Any]) -> Iterator[Path]:
     """Give a hidden working folder beside ``path`` that survives a kill; it is removed after a block that succeeds.
@@ -67,7 +72,7 @@ def resumable_directory(path: Path, key: dict[str, Any]) -> Iterator[Path]:
         path: the artifact under construction.
         key: everything the content depends on.
     """
-    work = path.with_name(f".{path.name}.partial")
+    work = partial_path(path)
     key_file = work / KEY
     if work.exists() and not (key_file.exists() and read_json(key_file) == json.loads(json.dumps(key))):
         shutil.rmtree(work)

@@ -1,4 +1,4 @@
-"""One piece of work per image over several processes: order kept, few items in memory."""
+"""Several processes: one piece of work per image in order, and sums over those that train together."""
 
 import itertools
 import multiprocessing
@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
 import torch
+from torch import distributed as dist
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -38,6 +39,19 @@ def map_in_processes(function: Callable[[A], R], items: Iterable[A], processes: 
         while waiting:
             yield waiting.popleft().result()
             waiting.extend(pool.submit(function, item) for item in itertools.islice(rest, 1))
+
+
+def mean_over_processes(values: torch.Tensor) -> torch.Tensor:
+    """The mean of what every process of a training has; ``values`` itself where there is one.
+
+    Gradients are averaged over processes. A mean over rows of which each process has another number is therefore the
+    whole batch's when each divides its sum by the mean count.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return values
+    total = values.detach().clone()
+    dist.all_reduce(total)
+    return total / dist.get_world_size()
 
 
 def _die_with_parent(parent: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration
+from accelerate.utils import DataLoaderConfiguration, DistributedDataParallelKwargs
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -30,7 +30,8 @@ from pcc.checkpoints import (
 from pcc.errors import InputError
 from pcc.feature_cache import cached_features
 from pcc.hardware import Precision, resolve_precision
-from pcc.progress import track
+from pcc.interruption import EXIT_CODE, Interruption, noticing_sigterm
+from pcc.progress import log, track
 from pcc.trainable import Batch, ParameterGroup, Samples, Trainable
 
 
@@ -112,11 +113,13 @@ def fit(
     Raises:
         InputError: a phase that selects by masks where there is no ``score``, a batch that cannot be shared evenly by
             the processes, or a loss that is not finite.
+        SystemExit: SIGTERM came; the checkpoint is of the step it came in.
     """
     run = _Run(model, samples, recipe, seed, work, workers, score)
     position = load_checkpoint(work / CHECKPOINT, model)
-    while position.phase < len(recipe.phases):
-        position = run.phase(position)
+    with noticing_sigterm() as interruption:
+        while position.phase < len(recipe.phases):
+            position = run.phase(position, interruption)
     run.finish()
     model.eval()
 
@@ -146,6 +149,8 @@ class _Run:
         self.accelerator = Accelerator(
             mixed_precision=resolve_precision(recipe.precision),
             dataloader_config=DataLoaderConfiguration(split_batches=True),
+            # A batch may lack what a part of the network learns from.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
         processes = self.accelerator.num_processes
         for size in {phase.batch_size or recipe.batch_size for phase in recipe.phases}:
@@ -155,9 +160,11 @@ class _Run:
                     "choose a multiple, so that the result does not depend on the number of GPUs"
                 )
         model.to(self.accelerator.device)
+        if processes > 1 and self.accelerator.device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(model)  # statistics of the whole batch, as on one GPU
         self.losses: LossLog | None = None
 
-    def phase(self, at: Position) -> Position:
+    def phase(self, at: Position, interruption: Interruption) -> Position:
         """Train from position ``at`` to the end of its phase, and return where the next begins."""
         phase, trainable = self.recipe.phases[at.phase], cast(Trainable, self.model)
         self.losses = self.losses or LossLog(self.work, rows=at.rows, main=self.accelerator.is_main_process)
@@ -180,13 +187,22 @@ class _Run:
             named = self._step(
                 module, optimizer, batch._replace(progress=step / batches.total), phase, step, lr
             )
+            named, stop = self._over_processes(named, stop=interruption.requested)
             watched = {name: float(value) for name, value in getattr(trainable, "watched", dict)().items()}
             self.losses.add(phase.name, step // batches.per_epoch, lr, named, watched)
             shown = f"loss {sum(named.values()):.4f}"
             if phase.select == "masks" and (step + 1) % batches.per_epoch == 0:
                 self._keep_best(phase.name)
-            if (step + 1) % self.recipe.checkpoint_every == 0 and step + 1 < batches.total:
+            due = stop or (step + 1) % self.recipe.checkpoint_every == 0
+            if due and step + 1 < batches.total:
                 self._save(optimizer, Position(at.phase, step + 1))
+                if stop:
+                    log.info(
+                        "asked to stop: saved at step %d of phase %s; a rerun goes on there",
+                        step + 1,
+                        phase.name,
+                    )
+                    raise SystemExit(EXIT_CODE)
         if phase.select == "masks":
             Best(self.work, phase.name).take(self.model)
         return self._save(None, Position(at.phase + 1))
@@ -244,6 +260,14 @@ class _Run:
             save_checkpoint(self.work / CHECKPOINT, self.model, optimizer, self.accelerator, at)
         self.accelerator.wait_for_everyone()
         return at
+
+    def _over_processes(self, named: dict[str, float], *, stop: bool) -> tuple[dict[str, float], bool]:
+        """The losses of the whole batch, and whether any process is to stop: all must do so at the same step."""
+        if self.accelerator.num_processes == 1:
+            return named, stop
+        mine = torch.tensor([*named.values(), float(stop)], device=self.accelerator.device)
+        *values, stops = self.accelerator.reduce(mine, "mean").tolist()
+        return dict(zip(named, values, strict=True)), stops > 0
 
     def _keep_best(self, phase: str) -> None:
         if self.accelerator.is_main_process and self.score is not None:

@@ -1,13 +1,19 @@
 """Training samples: images, tags, perhaps masks, resized and varied; the same for the same (seed, epoch, image)."""
 
+import random
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from PIL import Image
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.data.auto_augment import rand_augment_transform
+from timm.data.random_erasing import RandomErasing
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
@@ -16,6 +22,7 @@ from torchvision.transforms.v2 import functional
 from pcc.artifacts import IGNORE, read_mask
 from pcc.data.images import read_image
 from pcc.data.manifest import Manifest, Record
+from pcc.errors import InputError
 from pcc.trainable import Batch
 
 
@@ -23,8 +30,10 @@ class Inside(tv_tensors.Mask):
     """1 on an image's pixels; padding makes it 0."""
 
 
-# The mean colour of ImageNet: padding that a normalised network sees as zero.
-PADDING = {tv_tensors.Image: [124, 116, 104], tv_tensors.Mask: IGNORE, Inside: 0}
+# ImageNet's statistics: padding of the mean colour is zero to a normalised network, and noise like its images is unit.
+MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
+MEAN_COLOUR = [round(255 * share) for share in IMAGENET_DEFAULT_MEAN]
+PADDING = {tv_tensors.Image: MEAN_COLOUR, tv_tensors.Mask: IGNORE, Inside: 0}
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,12 @@ class Augmentation:
         flip: mirror every other time.
         rotate90: by a random multiple of 90°, half the time.
         jitter: strength of brightness, contrast, saturation and hue changes, each half the time; 0: none.
+        randaugment: a policy in timm's words, such as ``rand-m9-mstd0.5-inc1``: changes of shape and colour drawn
+            from many. Masks would not follow them.
+        erase: how often a rectangle is overwritten with noise, as timm does it.
+
+    Raises:
+        InputError: a policy that timm does not know.
     """
 
     crop: Literal["none", "resized", "random"] = "none"
@@ -47,11 +62,29 @@ class Augmentation:
     flip: bool = True
     rotate90: bool = False
     jitter: float = 0.0
+    randaugment: str | None = None
+    erase: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.policy()
+
+    def policy(self) -> Any:
+        """timm's transform of PIL images; None where there is none."""
+        if self.randaugment is None:
+            return None
+        try:
+            return rand_augment_transform(self.randaugment, {"img_mean": tuple(MEAN_COLOUR)})
+        except (AssertionError, ValueError) as error:
+            raise InputError(
+                f"training.augmentation.randaugment: {self.randaugment!r} is no policy of timm's; "
+                "write one like rand-m9-mstd0.5-inc1"
+            ) from error
 
     @property
     def views(self) -> int:
         """Number of different results where they can be counted (mirrored or not), else 0."""
-        countable = self.crop == "none" and not self.rotate90 and not self.jitter
+        drawn = self.rotate90 or self.jitter or self.randaugment or self.erase
+        countable = self.crop == "none" and not drawn
         return (2 if self.flip else 1) if countable else 0
 
 
@@ -65,6 +98,9 @@ class TrainingSamples(Dataset[Batch]):
         augmentation: how images vary.
         seed: of the variation.
         masks: mask file by image id, for segmenters; None leaves masks out.
+
+    Raises:
+        InputError: a policy that masks cannot follow.
     """
 
     def __init__(
@@ -79,6 +115,9 @@ class TrainingSamples(Dataset[Batch]):
         self.manifest, self.records, self.masks = manifest, list(records), masks
         self.image_size, self.augmentation, self.seed = image_size, augmentation, seed
         self.views = augmentation.views
+        self.policy = augmentation.policy()
+        if self.policy and masks is not None:
+            raise InputError("training.augmentation.randaugment: masks cannot follow it; leave it to methods")
 
     def __len__(self) -> int:
         return len(self.records)
@@ -91,10 +130,12 @@ class TrainingSamples(Dataset[Batch]):
             pair["inside"] = Inside(torch.ones(pair["image"].shape[-2:], dtype=torch.uint8))
         if self.masks is not None:
             pair["mask"] = tv_tensors.Mask(torch.from_numpy(read_mask(self.masks[record.image_id])))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(zlib.crc32(f"{self.seed}/{epoch}/{record.image_id}".encode()))
+        with _seeded(zlib.crc32(f"{self.seed}/{epoch}/{record.image_id}".encode())):
             pair = self._vary(pair, mirrored=self.augmentation.flip and (epoch + index) % 2 == 1)
-        image = functional.to_dtype(pair["image"], torch.float32, scale=True)
+            image = functional.to_dtype(pair["image"], torch.float32, scale=True)
+            if self.augmentation.erase:
+                erase = RandomErasing(self.augmentation.erase, mode="pixel", device="cpu")
+                image = erase((image - MEAN) / STD) * STD + MEAN
         labels = torch.from_numpy(self.manifest.image_labels(record))
         mask = pair["mask"].as_subclass(torch.Tensor) if self.masks is not None else None
         inside = pair["inside"].as_subclass(torch.Tensor) if "inside" in pair else None
@@ -121,6 +162,9 @@ class TrainingSamples(Dataset[Batch]):
             pair = {name: type(value)(torch.rot90(value, turns, (-2, -1))) for name, value in pair.items()}
         if how.jitter:
             pair["image"] = _jitter(pair["image"], how.jitter)
+        if self.policy:
+            changed = self.policy(Image.fromarray(pair["image"].permute(1, 2, 0).numpy()))
+            pair["image"] = tv_tensors.Image(_channels_first(np.asarray(changed)))
         return pair
 
 
@@ -130,6 +174,21 @@ def image_tensor(path: Path, size: tuple[int, int] | None = None) -> torch.Tenso
     if size is not None and tuple(image.shape[-2:]) != size:
         image = functional.resize(image, list(size), InterpolationMode.BILINEAR, antialias=True)
     return functional.to_dtype(image, torch.float32, scale=True)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Every generator that an augmentation draws from, and afterwards as it was."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - timm draws from numpy's global one
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed)  # noqa: NPY002
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
 
 
 def _channels_first(image: np.ndarray) -> torch.Tensor:

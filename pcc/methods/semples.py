@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
@@ -21,6 +22,7 @@ from pcc.methods import load_method
 from pcc.methods.base import Method
 from pcc.models.backbones import Backbone, without_weights
 from pcc.models.clip import TEMPLATE, Clip, most_words, names_for_clip, word_width
+from pcc.parallel import mean_over_processes
 from pcc.trainable import Batch, ParameterGroup
 
 Rows = Float[Tensor, "P D"]
@@ -77,9 +79,6 @@ def _cosine(a: Rows, b: Rows) -> PerPair:
 
 def _mean(values: PerPair) -> Scalar:
     return values.sum() / max(1, len(values))
-
-
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def soft_masks(maps: Float[Tensor, "P h w"], size: int, epsilon: float) -> Float[Tensor, "P 1 S S"]:
@@ -216,13 +215,17 @@ class SemPLeS(Method):
         """The phase's losses over all pairs of an image and one of its classes (semples.md §4)."""
         assert batch.images is not None, "images are masked: there are no features to reuse"
         images, classes = torch.nonzero(batch.labels, as_tuple=True)
+        # Of the pairs of all processes, which share a batch's images but not evenly its tags.
+        pairs = mean_over_processes(torch.tensor(float(len(images)), device=batch.labels.device))
+        share = len(images) / pairs.clamp(min=1e-9)
         epsilon = self.prompt_mask_epsilon if phase == "prompts" else self.mask_epsilon
         with torch.no_grad() if phase == "prompts" else nullcontext():
             maps = self.localize_in_training(batch.images, batch.labels, phase)[images, 1 + classes].float()
         if not len(images):
             # A batch without a tag teaches nothing; its zero still has a graph to go back through.
             self._watched = {}
-            return {"prompt": 0 * self.prompts.sum()} if phase == "prompts" else {"match": 0 * maps.sum()}
+            names = {"match": ("match",), "prompts": ("prompt",), "refine": ("match", "refine")}[phase]
+            return dict.fromkeys(names, 0 * (self.prompts if phase == "prompts" else maps).sum())
         masks = soft_masks(maps, self.clip.image_size, epsilon)
         seen = self._for_clip(batch.images)[images]
         v_f, v_b = self.clip.encode_images(torch.cat([masks * seen, (1 - masks) * seen])).chunk(2)
@@ -231,9 +234,11 @@ class SemPLeS(Method):
         watched = {**_similarities(v_f, v_b, t, u), "mask_area": masks.mean()}
         self._watched = {name: value.detach() for name, value in watched.items()}
         if u is not None and phase == "prompts":
-            return {"prompt": prompt_loss(v_b, u, t, self.repel_weight, self.repel)}
-        match = {"match": matching_loss(v_f, v_b, t, self.background_weight)}
-        return match if u is None else {**match, "refine": self.refine_weight * refinement_loss(v_f, u)}
+            return {"prompt": share * prompt_loss(v_b, u, t, self.repel_weight, self.repel)}
+        match = {"match": share * matching_loss(v_f, v_b, t, self.background_weight)}
+        return (
+            match if u is None else {**match, "refine": share * self.refine_weight * refinement_loss(v_f, u)}
+        )
 
     def localize_in_training(
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"], phase: str
@@ -253,7 +258,9 @@ class SemPLeS(Method):
         mean, std = (
             (self.clip.mean, self.clip.std)
             if self.clip_norm == "clip"
-            else (torch.tensor(values).view(3, 1, 1) for values in IMAGENET)
+            else (
+                torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+            )
         )
         size = (self.clip.image_size, self.clip.image_size)
         if tuple(images.shape[-2:]) != size:

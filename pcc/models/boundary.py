@@ -15,6 +15,7 @@ from torch.nn import functional
 from pcc.errors import InputError, call_with
 from pcc.models.backbones import Backbone
 from pcc.models.segmenter import IGNORE
+from pcc.parallel import mean_over_processes
 from pcc.refine.random_walk import STRIDE, half_plane_offsets, highest_on_path, shifted
 from pcc.trainable import Batch, ParameterGroup
 
@@ -128,5 +129,5 @@ def pair_loss(
         ]
         sums = sums + torch.stack([(cost * chosen).sum() for chosen, cost in kinds])
         counts = counts + torch.stack([chosen.sum() for chosen, _ in kinds])
-    background, classes, different = sums / (counts + EPSILON)
+    background, classes, different = sums / (mean_over_processes(counts) + EPSILON)
     return ((background + classes) / 2 + different) / 2

@@ -4,13 +4,12 @@ from typing import Any
 
 import segmentation_models_pytorch
 from jaxtyping import Float
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 
 from pcc.errors import InputError
 from pcc.models.segmenter import Segmenter
 from pcc.trainable import ParameterGroup
-
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class SegmentationModels(Segmenter):
@@ -53,7 +52,10 @@ class SegmentationModels(Segmenter):
             ) from error
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C H W"]:
-        mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+        mean, std = (
+            images.new_tensor(values).view(3, 1, 1)
+            for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+        )
         return self.network((images - mean) / std)
 
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:

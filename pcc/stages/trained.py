@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from accelerate import PartialState
 from safetensors.torch import load_file
 from torch import nn
 
@@ -13,7 +15,7 @@ from pcc.checkpoints import LOSSES
 from pcc.data.manifest import Manifest, Record
 from pcc.data.samples import Augmentation, TrainingSamples
 from pcc.errors import InputError, call_with
-from pcc.files import digest, publish, read_json, resumable_directory, write_json
+from pcc.files import digest, partial_path, publish, read_json, resumable_directory, write_json
 from pcc.hardware import Precision
 from pcc.methods import Method, load_method
 from pcc.models.backbones import without_weights
@@ -69,8 +71,15 @@ def train_to(
         seed=seed,
     )
     key = {"settings": settings, "inputs": {str(p): digest(p) for p in inputs}, "code": code}
+    train = partial(fit, model, samples, recipe, seed=seed, workers=min(threads - 1, 4), score=score)
+    processes = PartialState()
+    if not processes.is_main_process:
+        processes.wait_for_everyone()  # the main process prepares the folder, and later writes what is in it
+        train(work=partial_path(output))
+        return
     with resumable_directory(output, key) as work:
-        fit(model, samples, recipe, seed=seed, work=work, workers=min(threads - 1, 4), score=score)
+        processes.wait_for_everyone()
+        train(work=work)
         artifacts.write_weights(output / WEIGHTS, model.state_dict())
         write_json(output / DESCRIPTION, description)
         artifacts.write_provenance(

@@ -1,3 +1,4 @@
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from pcc.artifacts import read_mask
 from pcc.data.images import read_image
 from pcc.data.manifest import Manifest
 from pcc.data.samples import Augmentation, TrainingSamples, image_tensor
+from pcc.errors import InputError
 
 
 def samples(path: Path, size: int = 32, seed: int = 0, **augmentation: Any) -> TrainingSamples:
@@ -44,6 +46,7 @@ def test_mirroring_takes_turns_and_keeps_image_and_mask_together(tiny_manifest: 
         {"crop": "resized", "scale": (0.3, 0.8)},
         {"crop": "random", "scale": (0.5, 1.5)},
         {"rotate90": True, "jitter": 0.4},
+        {"erase": 0.5},
     ],
     ids=str,
 )
@@ -87,6 +90,26 @@ def test_random_crops_may_scale_to_a_length(tiny_manifest: Callable[..., Path]) 
     varied = samples(tiny_manifest(side=48), 64, crop="random", long_side=(20, 40))
     between = {round(float(varied[epoch, 0].inside.sum()) ** 0.5) for epoch in range(12)}
     assert min(between) >= 20 and max(between) <= 40 and len(between) > 3
+
+
+def test_timm_s_policies_are_seeded_too(tiny_manifest: Callable[..., Path]) -> None:
+    manifest = Manifest.read(tiny_manifest())
+    how = Augmentation(randaugment="rand-m9-mstd0.5-inc1", erase=0.25)
+    data = TrainingSamples(manifest, manifest.select("train"), 24, how, 0)
+    assert data.views == 0
+    first = [data[epoch, 0].images for epoch in range(6)]
+    before = random.getstate()
+    random.seed(5)
+    assert all(torch.equal(image, data[epoch, 0].images) for epoch, image in enumerate(first))
+    random.setstate(before)
+    assert len({float(image.sum()) for image in first}) > 3
+
+
+def test_policies_that_cannot_be(tiny_manifest: Callable[..., Path]) -> None:
+    with pytest.raises(InputError, match="'rand-x9' is no policy of timm's"):
+        Augmentation(randaugment="rand-x9")
+    with pytest.raises(InputError, match="masks cannot follow it"):
+        samples(tiny_manifest(), randaugment="rand-m9")
 
 
 def test_image_tensor_resizes(tiny_manifest: Callable[..., Path]) -> None:

@@ -1,0 +1,33 @@
+"""A polite end: a preemption or a time limit is noted, and the work stops where it can be taken up again."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+EXIT_CODE = 128 + signal.SIGTERM
+
+
+class Interruption:
+    """Whether this process was asked to stop."""
+
+    requested = False
+
+    def note(self, _number: int, _frame: FrameType | None) -> None:
+        """The signal handler."""
+        self.requested = True
+
+
+@contextmanager
+def noticing_sigterm() -> Iterator[Interruption]:
+    """SIGTERM, which clusters send some time before they kill, does no more than to be noted inside the block."""
+    noted = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield noted  # signals are the main thread's
+        return
+    before = signal.signal(signal.SIGTERM, noted.note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,106 @@
+"""Trainings as a cluster runs them: over several processes, and asked to stop on the way."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pcc.artifacts import write_clusters
+from pcc.files import digest
+from pcc.interruption import EXIT_CODE
+
+STEPS = 20
+BACKBONE = {"name": "test_resnet", "settings": {"output_stride": 8}}
+LAUNCH = [
+    "accelerate.commands.launch",
+    "--cpu",
+    "--num_processes=2",
+    "--num_machines=1",
+    "--main_process_port=0",
+]
+LAUNCH += ["--mixed_precision=no", "--dynamo_backend=no", "--module", "pcc"]
+
+
+@pytest.fixture
+def command(tiny_manifest: Callable[..., Path]) -> Callable[..., list[str]]:
+    """A training on four images a step, by one process or two."""
+    manifest = tiny_manifest(train=16)
+    clusters = manifest.parent / "clusters.json"
+    write_clusters(clusters, [])
+
+    def make(output: Path, processes: int, epochs: int = STEPS // 4, **training: Any) -> list[str]:
+        settings = {
+            "type": "sipe",
+            "model": {"backbone": BACKBONE, "side_channels": [4, 4, 4, 4]},
+            "training": {
+                "image_size": 32,
+                "batch_size": 4,
+                "phases": [{"name": "main", "epochs": epochs, "lr": 0.01}],
+                **training,
+            },
+        }
+        files = {
+            "manifest": manifest,
+            "clusters": clusters,
+            "output": output,
+            "settings": json.dumps(settings),
+        }
+        words = [f"--{key}={value}" for key, value in files.items()]
+        return [sys.executable, "-m", *(LAUNCH if processes == 2 else ["pcc"]), "train", *words]
+
+    return make
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(command: Callable[..., list[str]], tmp_path: Path) -> None:
+    losses = []
+    for processes in (1, 2):
+        output = tmp_path / f"{processes}"
+        done = subprocess.run(command(output, processes), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert not list(tmp_path.glob(".*partial"))
+        with (output / "losses.csv").open(newline="") as file:
+            losses.append(
+                [[float(row[key]) for key in ("loss", "consistency")] for row in csv.DictReader(file)]
+            )
+    uneven = subprocess.run(
+        command(tmp_path / "uneven", 2, batch_size=3), capture_output=True, text=True, check=False
+    )
+    assert "3 images cannot be shared by 2 processes" in uneven.stderr, "there were two"
+    assert len(losses[0]) == STEPS
+    assert len({loss for loss, _ in losses[0]}) > STEPS / 2, "it learns, so the gradients take part"
+    for alone, together in zip(*losses, strict=True):
+        assert together == pytest.approx(alone, rel=1e-4)
+
+
+def test_asked_to_stop_it_saves_the_step_and_goes_on_there(
+    command: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    """No checkpoint is due before the end, so what the rerun takes up was saved because of the signal."""
+    whole, broken = (
+        command(tmp_path / name, 1, epochs=20, checkpoint_every=10000) for name in ("whole", "broken")
+    )
+    subprocess.run(whole, check=True, capture_output=True)
+    process = subprocess.Popen(
+        broken, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+    )
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / ".broken.partial").glob("tensorboard/*")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate()[1]
+    assert process.returncode == EXIT_CODE, said
+    assert "asked to stop: saved at step" in said and not (tmp_path / "broken").exists()
+    again = subprocess.run(broken, check=True, capture_output=True, text=True)
+    assert "resuming at phase 0, step" in again.stderr
+    assert digest(tmp_path / "whole/weights.safetensors") == digest(tmp_path / "broken/weights.safetensors")
+    assert digest(tmp_path / "whole/losses.csv") == digest(tmp_path / "broken/losses.csv")
