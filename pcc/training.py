@@ -29,7 +29,7 @@ from pcc.checkpoints import (
 )
 from pcc.errors import InputError
 from pcc.feature_cache import cached_features
-from pcc.hardware import Precision, resolve_precision
+from pcc.hardware import Precision, device, resolve_precision
 from pcc.interruption import EXIT_CODE, Interruption, noticing_sigterm
 from pcc.progress import log, track
 from pcc.trainable import Batch, ParameterGroup, Samples, Trainable
@@ -147,6 +147,7 @@ class _Run:
         self.model, self.samples, self.recipe = model, samples, recipe
         self.seed, self.work, self.workers, self.score = seed, work, workers, score
         self.accelerator = Accelerator(
+            cpu=device() == "cpu",
             mixed_precision=resolve_precision(recipe.precision),
             dataloader_config=DataLoaderConfiguration(split_batches=True),
             # A batch may lack what a part of the network learns from.

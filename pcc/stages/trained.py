@@ -16,7 +16,7 @@ from pcc.data.manifest import Manifest, Record
 from pcc.data.samples import Augmentation, TrainingSamples
 from pcc.errors import InputError, call_with
 from pcc.files import digest, partial_path, publish, read_json, resumable_directory, write_json
-from pcc.hardware import Precision
+from pcc.hardware import Precision, device
 from pcc.methods import Method, load_method
 from pcc.models.backbones import without_weights
 from pcc.models.segmenter import Segmenter, build_segmenter
@@ -72,7 +72,7 @@ def train_to(
     )
     key = {"settings": settings, "inputs": {str(p): digest(p) for p in inputs}, "code": code}
     train = partial(fit, model, samples, recipe, seed=seed, workers=min(threads - 1, 4), score=score)
-    processes = PartialState()
+    processes = PartialState(cpu=device() == "cpu")
     if not processes.is_main_process:
         processes.wait_for_everyone()  # the main process prepares the folder, and later writes what is in it
         train(work=partial_path(output))

@@ -19,14 +19,7 @@ from pcc.interruption import EXIT_CODE
 
 STEPS = 20
 BACKBONE = {"name": "test_resnet", "settings": {"output_stride": 8}}
-LAUNCH = [
-    "accelerate.commands.launch",
-    "--cpu",
-    "--num_processes=2",
-    "--num_machines=1",
-    "--main_process_port=0",
-]
-LAUNCH += ["--mixed_precision=no", "--dynamo_backend=no", "--module", "pcc"]
+LAUNCH = ["torch.distributed.run", "--standalone", "--nproc_per_node=2", "--module", "pcc"]
 
 
 @pytest.fixture
