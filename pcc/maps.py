@@ -35,7 +35,10 @@ def background_threshold(
     cams: Float[Tensor, "*B K h w"], threshold: int | float
 ) -> Float[Tensor, "*B K+1 h w"]:
     """Put a constant background score in front of foreground maps: foreground is where a map exceeds it."""
-    return torch.cat([torch.full_like(cams[..., :1, :, :], threshold), cams], dim=-3)
+    background = cams.new_full(
+        (*cams.shape[:-3], 1, *cams.shape[-2:]), threshold
+    )  # even before no class at all
+    return torch.cat([background, cams], dim=-3)
 
 
 def condition_on_labels(

@@ -9,7 +9,7 @@ from pydensecrf.densecrf import DenseCRF2D
 from torch import Tensor
 
 from pcc.errors import call_with
-from pcc.maps import resize
+from pcc.maps import background_threshold, resize
 
 # A zero probability would be an infinite energy; 1e-5 is the floor of pydensecrf's own helper.
 SMALLEST_PROBABILITY = 1e-5
@@ -71,6 +71,7 @@ def refine(
     iterations: int = 10,
     unary: Literal["maps", "labels"] = "maps",
     confidence: float = 0.7,
+    threshold: float | None = None,
 ) -> UInt8[np.ndarray, "H W"]:
     """Channel number of every pixel after the CRF over background and the image's own classes.
 
@@ -83,7 +84,10 @@ def refine(
         unary: ``maps`` takes the maps, brought to the image's size and divided by their sum at every pixel, as
             probabilities; ``labels`` takes their arg-max, trusted by ``confidence`` (sipe.md §7.1).
         confidence: probability of the given label; the rest is shared by the others (``labels`` only).
+        threshold: a constant background score in place of the maps' own, as for plain CAMs.
     """
+    if threshold is not None:
+        maps = background_threshold(maps[1:], threshold)
     scores = resize(maps[None], image.shape[:2])[0].clamp_min(0).numpy()
     if unary == "labels" and len(scores) > 1:
         others = (1 - confidence) / (len(scores) - 1)

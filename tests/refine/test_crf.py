@@ -5,6 +5,7 @@ from pydensecrf.densecrf import DenseCRF2D
 from pydensecrf.utils import unary_from_softmax
 
 from pcc.errors import InputError
+from pcc.refine import threshold
 from pcc.refine.crf import dense_crf, refine
 
 GAUSSIAN = {"sxy": 1, "weight": 3}
@@ -149,6 +150,19 @@ def test_refine_can_trust_labels_by_a_fixed_amount(case):
     refined = refine(image, maps, GAUSSIAN, BILATERAL, iterations=4, unary="labels", confidence=0.6)
     np.testing.assert_array_equal(refined, expected)
     assert (refine(image, maps[:1], GAUSSIAN, BILATERAL, unary="labels") == 0).all()
+
+
+def test_a_constant_background_score_decides_what_is_trusted(case):
+    """The labels of `threshold`, trusted; the maps' own background does not count."""
+    image, probabilities = case
+    maps = torch.from_numpy(probabilities)
+    labels = threshold.refine(image, maps, 0.3)
+    assert 0.1 < (labels == 0).mean() < 0.9
+    trusted = np.where(labels == np.arange(3)[:, None, None], 0.7, 0.15).astype(np.float32)
+    expected = dense_crf(image, trusted, 4, GAUSSIAN, BILATERAL).argmax(axis=0)
+    settings = {"iterations": 4, "unary": "labels", "threshold": 0.3}
+    np.testing.assert_array_equal(refine(image, maps, GAUSSIAN, BILATERAL, **settings), expected)
+    assert (refine(image, maps[:1], GAUSSIAN, BILATERAL, **settings) == 0).all()
 
 
 def test_refine_brings_maps_to_the_images_size(case):
