@@ -16,6 +16,9 @@ from typing import Annotated, Any
 import typer
 
 from pcc.errors import InputError, call_with
+from pcc.launch import launch, wanted_processes
+
+TRAININGS = ("train", "train_boundary", "train_segmenter")  # spread over all GPUs that they are given
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -46,7 +49,9 @@ def run(stage: str, settings: str, threads: int, code: str, **paths: Any) -> Non
     """
     with user_errors(stage):
         values = _parse(settings)
-        function = _stage(stage, threads)
+        if stage in TRAININGS and (processes := wanted_processes()) > 1:
+            raise typer.Exit(launch(sys.argv[1:], processes))
+        function = _stage(stage, max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
         call_with(function, values, "settings", threads=threads, code=code, **paths)
 
 

@@ -1,0 +1,83 @@
+"""A training spread over several processes of this machine: one for each GPU it is given."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+
+VARIABLE = "PCC_PROCESSES"
+GRACE = 60.0  # seconds that a process has for a last checkpoint
+
+
+def wanted_processes() -> int:
+    """One for each GPU that is visible, unless the environment says otherwise; 1 within a launched process."""
+    if "WORLD_SIZE" in os.environ:
+        return 1
+    import torch
+
+    return int(os.environ.get(VARIABLE) or max(1, torch.cuda.device_count()))
+
+
+def launch(words: Sequence[str], processes: int) -> int:
+    """Run ``pcc WORDS`` in every process, and return the exit code of the first to fail, or 0.
+
+    Accelerate and torch read what the environment says of the others. What the first process says is shown; what
+    another says, only where it alone failed. When one fails, the others are stopped; SIGTERM is handed on to all.
+
+    Args:
+        words: command line after ``pcc``.
+        processes: at least 2.
+    """
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(processes)}
+    running: list[subprocess.Popen[bytes]] = []
+    with tempfile.TemporaryFile() as said:
+        for rank in range(processes):
+            own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(processes)}
+            command = [sys.executable, "-m", "pcc", *words]
+            stderr = said if rank else None
+            running.append(subprocess.Popen(command, env=os.environ | shared | own, stderr=stderr))
+        before = signal.signal(signal.SIGTERM, lambda *_: _stop(running))
+        try:
+            code = _wait(running)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            _stop(running)
+            _see_out(running)
+        if code and not running[0].returncode:
+            said.seek(0)
+            sys.stderr.write(said.read().decode(errors="replace"))
+    return code
+
+
+def _wait(running: Sequence[subprocess.Popen[bytes]]) -> int:
+    while True:
+        codes = [process.poll() for process in running]
+        if failed := next((code for code in codes if code), None):
+            return failed if failed > 0 else 128 - failed
+        if None not in codes:
+            return 0
+        time.sleep(0.2)
+
+
+def _stop(running: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in running:
+        if process.poll() is None:
+            process.terminate()
+
+
+def _see_out(running: Sequence[subprocess.Popen[bytes]]) -> None:
+    """A process that waits for one that is gone would wait for ever."""
+    deadline = time.monotonic() + GRACE
+    for process in running:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
