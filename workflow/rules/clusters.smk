@@ -12,6 +12,7 @@ rule clusters:
     benchmark:
         "<benchmarks>/clusters/{clusters}.tsv"
     retries: 0  # the client repeats what is worth repeating, and questions may cost money
+    localrule: True  # a language model may be out of a compute node's reach
     conda:
         "../envs/report.yaml"
     threads: 1
