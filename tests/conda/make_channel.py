@@ -1,8 +1,8 @@
 """Write a local conda channel of stubs for every package that environment files name: make_channel.py CHANNEL FILE...
 
-``python`` becomes a package of one kilobyte that turns a prefix into a virtual environment of the running interpreter, with
-a .pth file to its site-packages, so that the workflow's code really runs; every other name becomes an empty package. This
-proves the wiring (directives, hashes of environments, activation), not that the real channels hold these versions.
+``python`` becomes a package of one kilobyte that turns a prefix into a virtual environment of the running interpreter,
+with a .pth file to its site-packages, so that the workflow's code really runs; every other name becomes an empty one.
+This proves the wiring (directives, hashes of environments, activation), not that the real channels hold these versions.
 """
 
 import hashlib

@@ -1,10 +1,10 @@
 """The workflow through a real SLURM of one node (`make test-slurm` brings it up), with a job cancelled on the way."""
 
 import os
-import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,57 +12,31 @@ import pytest
 from pcc.files import digest
 
 ROOT = Path(__file__).parents[2]
-CONFIG = ROOT / "tests/helpers/small.yaml"
+SMALL = ROOT / "tests/helpers/small.yaml"
 JOBS = 8
 TRAINING = "cam/seed-0/classifier"
 TELLING = (f"{TRAINING}/weights.safetensors", "cam/seed-0/cam/crf/light/predictions/000", "summary.csv")
 
-pytestmark = [
-    pytest.mark.slurm,
-    pytest.mark.skipif(
-        shutil.which("sinfo") is None
-        or subprocess.run(["sinfo"], capture_output=True, check=False).returncode != 0,
-        reason="no SLURM answers here; run `make test-slurm` as root on Debian",
-    ),
-]
+pytestmark = pytest.mark.slurm
 
 
-def snakemake(results: Path, *words: str) -> list[str]:
-    settings = [
-        "--configfile",
-        str(CONFIG),
-        "--config",
-        f"results={results}",
-        "--directory",
-        str(results.parent),
-    ]
-    return [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), *settings, *words]
+def snakemake(config: Path, results: Path, *words: str) -> list[str]:
+    settings = {"--configfile": config, "--directory": results.parent, "--config": f"results={results}"}
+    given = [str(word) for pair in settings.items() for word in pair]
+    return [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), *given, *words]
 
 
-def slurm_jobs() -> dict[int, str]:
-    """State of each job by number, of those that SLURM still remembers."""
-    said = subprocess.run(
-        ["squeue", "--states=all", "--noheader", "--format=%i %T"], capture_output=True, text=True, check=True
-    )
-    return {int(number): state for number, state in (line.split() for line in said.stdout.splitlines())}
+def slurm_jobs() -> dict[int, tuple[str, str]]:
+    """State and comment (rule and wildcards) of each job by number, of those that SLURM still remembers."""
+    words = ["squeue", "--states=all", "--noheader", "--format=%i %T %k"]
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    jobs = (line.split(maxsplit=2) for line in said.splitlines())
+    return {int(number): (state, comment) for number, state, comment in jobs}
 
 
-def training_job() -> int | None:
-    """The running job that trains the classifier."""
-    said = subprocess.run(
-        ["squeue", "--states=running", "--noheader", "--format=%i %k"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return next(
-        (int(line.split()[0]) for line in said.stdout.splitlines() if "rule_train_wildcards" in line), None
-    )
-
-
-def wait_for(condition: object, seconds: float, process: "subprocess.Popen[str]") -> None:
+def wait_for(condition: Callable[[], object], seconds: float, process: "subprocess.Popen[str]") -> None:
     deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "timed out"
         time.sleep(0.1)
@@ -70,11 +44,13 @@ def wait_for(condition: object, seconds: float, process: "subprocess.Popen[str]"
 
 def test_a_cancelled_job_resumes_and_ends_with_the_bytes_of_an_undisturbed_run(tmp_path: Path) -> None:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    config = tmp_path / "config.yaml"
+    config.write_text(SMALL.read_text().replace("epochs: 2,", "epochs: 30,"))  # time to cancel a training
     whole, broken = tmp_path / "whole/results", tmp_path / "broken/results"
     for folder in (whole, broken):
         folder.parent.mkdir()
     subprocess.run(
-        snakemake(whole, "--cores", "2", "--quiet"), env=environment, check=True, capture_output=True
+        snakemake(config, whole, "--cores", "2", "--quiet"), env=environment, check=True, capture_output=True
     )
 
     before = set(slurm_jobs())
@@ -86,23 +62,27 @@ def test_a_cancelled_job_resumes_and_ends_with_the_bytes_of_an_undisturbed_run(t
         "--seconds-between-status-checks",
         "2",
     )
-    words = snakemake(broken, "--profile", str(ROOT / "profiles/slurm"), *quick, "--set-threads", "prepare=2")
+    words = snakemake(
+        config, broken, "--profile", str(ROOT / "profiles/slurm"), *quick, "--set-threads", "prepare=2"
+    )
     process = subprocess.Popen(
         words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     work = broken / "small/cam/seed-0/.classifier.partial"
     wait_for(lambda: list(work.glob("tensorboard/*")), 240, process)
     time.sleep(1)  # some steps in
-    cancelled = training_job()
-    assert cancelled is not None and not (broken / "small" / TRAINING / "weights.safetensors").exists()
-    subprocess.run(["scancel", str(cancelled)], check=True)
+    running = [
+        n for n, (state, rule) in slurm_jobs().items() if state == "RUNNING" and "rule_train_w" in rule
+    ]
+    assert len(running) == 1 and not (broken / "small" / TRAINING / "weights.safetensors").exists()
+    subprocess.run(["scancel", str(running[0])], check=True)
     said = process.communicate(timeout=600)[0]
     assert process.returncode == 0, said
 
     log = (broken / "small/logs/cam/seed-0/train.log").read_text()
     assert "resuming at phase 0, step" in log, log
-    states = {number: state for number, state in slurm_jobs().items() if number not in before}
-    assert states[cancelled] == "CANCELLED"
-    assert sorted(state for number, state in states.items() if number != cancelled) == ["COMPLETED"] * JOBS
+    states = {number: state for number, (state, _) in slurm_jobs().items() if number not in before}
+    assert states.pop(running[0]) == "CANCELLED"
+    assert list(states.values()) == ["COMPLETED"] * JOBS
     for name in TELLING:
         assert digest(whole / "small" / name) == digest(broken / "small" / name), name
