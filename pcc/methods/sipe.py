@@ -16,13 +16,15 @@ from pcc.prototypes import image_specific_cams, prototypes, structure_seeds
 from pcc.trainable import Batch, ParameterGroup
 
 STAGES = 4
-TRAINED_STAGES = 2  # layer3 and layer4 of a ResNet; what lies before them gets no gradient (sipe.md §1.4)
+LAST_STAGES = 2  # layer3 and layer4 of a ResNet; what lies before them gets no gradient (sipe.md §1.4)
 
 
 class SIPE(Method):
     """A CAM classifier that is trained to agree with the image-specific CAMs of its own prototypes.
 
-    Batch norms keep their running statistics; of the encoder, the last two stages are trained.
+    Of the encoder the last two stages are trained, and batch norms keep their running statistics: both rest on what a
+    pretrained network knows. One that begins with random weights wants ``trained: all`` and a phase ``warmup`` before any
+    other, as prototypes of its first maps would hold it there.
 
     Args:
         classes: names of the K foreground classes.
@@ -30,6 +32,8 @@ class SIPE(Method):
         backbone: settings of `Backbone`: a CNN of four stages; for the published network ``resnet50`` at
             ``output_stride`` 16 with ``dilate: false``.
         backbone_lr: learning rate of the encoder, as a share of the classifier's.
+        trained: ``last_stages``, as published, for a pretrained encoder; ``all`` of it, batch norms too, for one that
+            begins with random weights.
         side_channels: width of the 1×1 convolution on each stage, whose outputs make the hierarchical feature.
         consistency: weight of the general-specific consistency; 0 trains a plain CAM (and leaves the side convolutions
             as they were drawn).
@@ -50,6 +54,7 @@ class SIPE(Method):
         clusters: Sequence[Sequence[int]],
         backbone: dict[str, Any],
         backbone_lr: float = 0.1,
+        trained: Literal["last_stages", "all"] = "last_stages",
         side_channels: Sequence[int] = (128, 128, 256, 256),
         consistency: float = 1.0,
         background_from: Literal["all", "present"] = "all",
@@ -62,7 +67,7 @@ class SIPE(Method):
                 f"model.side_channels: {len(side_channels)} numbers; give one for each of the {STAGES} stages"
             )
         self.backbone = call_with(Backbone, backbone, "model.backbone")
-        self.backbone_lr, self.consistency = backbone_lr, consistency
+        self.backbone_lr, self.trained, self.consistency = backbone_lr, trained, consistency
         self.background_from, self.background_discount = background_from, background_discount
         self.query = query
         widths = self.backbone.stage_widths[-STAGES:]
@@ -76,25 +81,25 @@ class SIPE(Method):
         self.classifier = nn.Conv2d(widths[-1], len(classes), 1, bias=False)
 
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:
-        """Classifier and side convolutions; the encoder's last two stages."""
-        head = [*self.classifier.parameters(), *(self.side.parameters() if self.consistency else ())]
-        return [
-            ParameterGroup(head),
-            ParameterGroup(self.backbone.stage_parameters(TRAINED_STAGES), self.backbone_lr),
-        ]
+        """Classifier and side convolutions; the encoder's last two stages, or all of it."""
+        agree = self.consistency and phase != "warmup"
+        head = [*self.classifier.parameters(), *(self.side.parameters() if agree else ())]
+        whole = self.trained == "all"
+        encoder = list(self.backbone.parameters()) if whole else self.backbone.stage_parameters(LAST_STAGES)
+        return [ParameterGroup(head), ParameterGroup(encoder, self.backbone_lr)]
 
     def map_parameters(self) -> list[nn.Parameter]:
         """The classifier; the side convolutions are behind `iscam`'s prototypes, not behind the maps."""
         return list(self.classifier.parameters())
 
     def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
-        """Sigmoid cross-entropy, and the consistency of both kinds of maps (sipe.md §4)."""
+        """Sigmoid cross-entropy, and the consistency of both kinds of maps (sipe.md §4), which ``warmup`` leaves out."""
         assert batch.images is not None, "the encoder is trained: there are no features to reuse"
         taps = self.backbone.stages(batch.images, STAGES)
         logits = self.classifier(taps[-1])
         scores = logits.mean(dim=(2, 3))
         losses = {"classification": functional.binary_cross_entropy_with_logits(scores, batch.labels)}
-        if self.consistency:
+        if self.consistency and phase != "warmup":
             # Cosines and their prototypes lose too much in half precision.
             with torch.autocast(logits.device.type, enabled=False):
                 taps = [tap.float() for tap in taps]
@@ -154,9 +159,9 @@ class SIPE(Method):
         return self._maps(activations.float(), labels) * present
 
     def train(self, mode: bool = True) -> "SIPE":
-        """Batch norms keep their running statistics (sipe.md §1.2)."""
+        """Batch norms keep a pretrained encoder's running statistics (sipe.md §1.2)."""
         super().train(mode)
-        self.backbone.eval()
+        self.backbone.train(mode and self.trained == "all")
         return self
 
 

@@ -96,6 +96,19 @@ def test_running_statistics_are_left_alone() -> None:
     assert all(torch.equal(before[name], buffer) for name, buffer in method.named_buffers())
 
 
+def test_an_encoder_from_random_weights_is_trained_whole_after_a_warm_up() -> None:
+    method = sipe(trained="all")
+    whole, heads = set(method.backbone.parameters()), set(method.classifier.parameters())
+    for phase, also in (("warmup", set()), ("main", set(method.side.parameters()))):
+        trained = {p for group in method.parameter_groups(phase) for p in group.parameters}
+        assert trained == whole | heads | also
+    assert set(method.losses(batch(), "warmup")) == {"classification"}
+    assert set(method.losses(batch(), "main")) == {"classification", "consistency"}
+    before = copy.deepcopy(dict(method.backbone.named_buffers()))
+    method.train().losses(batch(), "warmup")
+    assert any(not torch.equal(value, before[name]) for name, value in method.backbone.named_buffers())
+
+
 def test_the_hierarchical_feature_is_four_unit_vectors_on_the_last_grid() -> None:
     features = sipe().encode(batch().images)
     assert features.shape == (2, 24, 4, 4)
