@@ -23,8 +23,8 @@ class SIPE(Method):
     """A CAM classifier that is trained to agree with the image-specific CAMs of its own prototypes.
 
     Of the encoder the last two stages are trained, and batch norms keep their running statistics: both rest on what a
-    pretrained network knows. One that begins with random weights wants ``trained: all`` and a phase ``warmup`` before any
-    other, as prototypes of its first maps would hold it there.
+    pretrained network knows. One that begins with random weights wants ``trained: all`` and a phase ``warmup`` before
+    any other, as prototypes of its first maps would hold it there.
 
     Args:
         classes: names of the K foreground classes.
@@ -93,7 +93,7 @@ class SIPE(Method):
         return list(self.classifier.parameters())
 
     def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
-        """Sigmoid cross-entropy, and the consistency of both kinds of maps (sipe.md §4), which ``warmup`` leaves out."""
+        """Sigmoid cross-entropy, and the consistency of both kinds of maps (sipe.md §4) but in ``warmup``."""
         assert batch.images is not None, "the encoder is trained: there are no features to reuse"
         taps = self.backbone.stages(batch.images, STAGES)
         logits = self.classifier(taps[-1])
