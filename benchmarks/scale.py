@@ -90,7 +90,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.folder or Path(temporary)
         few, many = (run(images, folder) for images in given.images)
-    table = few.join(many, lsuffix="_few", rsuffix="_many")
+    table = few.add_suffix("_few").join(many.add_suffix("_many"))
     table["time_growth"] = table["ms_many"] / table["ms_few"]
     table["memory_growth"] = table["mb_many"] / table["mb_few"]
     print(table.round(2).to_string())
