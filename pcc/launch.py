@@ -9,17 +9,26 @@ import tempfile
 import time
 from collections.abc import Sequence
 
+from pcc.errors import InputError
+
 VARIABLE = "PCC_PROCESSES"
 GRACE = 60.0  # seconds that a process has for a last checkpoint
 
 
 def wanted_processes() -> int:
-    """One for each GPU that is visible, unless the environment says otherwise; 1 within a launched process."""
+    """One for each GPU that is visible, unless the environment says otherwise; 1 within a launched process.
+
+    Raises:
+        InputError: what the environment says is no number.
+    """
     if "WORLD_SIZE" in os.environ:
         return 1
     import torch
 
-    return int(os.environ.get(VARIABLE) or max(1, torch.cuda.device_count()))
+    asked = os.environ.get(VARIABLE)
+    if asked and not asked.isdecimal():
+        raise InputError(f"{VARIABLE} is {asked!r}; give a number of processes, or leave it unset")
+    return int(asked or max(1, torch.cuda.device_count()))
 
 
 def launch(words: Sequence[str], processes: int) -> int:
@@ -45,24 +54,26 @@ def launch(words: Sequence[str], processes: int) -> int:
             running.append(subprocess.Popen(command, env=os.environ | shared | own, stderr=stderr))
         before = signal.signal(signal.SIGTERM, lambda *_: _stop(running))
         try:
-            code = _wait(running)
+            failed = _first_to_fail(running)
+            code = 0 if failed is None else running[failed].returncode
         finally:
             signal.signal(signal.SIGTERM, before)
             _stop(running)
             _see_out(running)
-        if code and not running[0].returncode:
+        if failed:  # not the first, which has spoken for itself
             said.seek(0)
             sys.stderr.write(said.read().decode(errors="replace"))
-    return code
+    return code if code >= 0 else 128 - code
 
 
-def _wait(running: Sequence[subprocess.Popen[bytes]]) -> int:
+def _first_to_fail(running: Sequence[subprocess.Popen[bytes]]) -> int | None:
+    """Number of the process that ended badly first (the lowest, of several at once); None once all ended well."""
     while True:
         codes = [process.poll() for process in running]
-        if failed := next((code for code in codes if code), None):
-            return failed if failed > 0 else 128 - failed
+        if any(codes):
+            return next(rank for rank, code in enumerate(codes) if code)
         if None not in codes:
-            return 0
+            return None
         time.sleep(0.2)
 
 
