@@ -194,6 +194,9 @@ def pseudo_masks(
     manifest: ManifestFile,
     maps: Annotated[Path, typer.Option(help="A shard of localization maps.")],
     output: Output,
+    shard: Annotated[
+        str | None, typer.Option(help="Its number, when only its own images should be read.")
+    ] = None,
     boundaries: Annotated[
         Path | None, typer.Option(help="The shard's class boundaries, for the random walk.")
     ] = None,
@@ -209,6 +212,7 @@ def pseudo_masks(
         code,
         manifest=manifest,
         maps=maps,
+        shard=shard,
         boundaries=boundaries,
         output=output,
     )

@@ -19,6 +19,11 @@ class Interruption:
         self.requested = True
 
 
+def left_to_parent(_worker: int) -> None:
+    """For a loader process: clusters signal every process of a job, and one that died of it would fail the step."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 @contextmanager
 def noticing_sigterm() -> Iterator[Interruption]:
     """SIGTERM, which clusters send some time before they kill, does no more than to be noted inside the block."""

@@ -10,8 +10,10 @@ import time
 from collections.abc import Sequence
 
 from pcc.errors import InputError
+from pcc.interruption import EXIT_CODE
 
 VARIABLE = "PCC_PROCESSES"
+STOPPED = (-signal.SIGTERM, EXIT_CODE)
 GRACE = 60.0  # seconds that a process has for a last checkpoint
 
 
@@ -60,7 +62,9 @@ def launch(words: Sequence[str], processes: int) -> int:
             signal.signal(signal.SIGTERM, before)
             _stop(running)
             _see_out(running)
-        if failed:  # not the first, which has spoken for itself
+        if (
+            failed and running[0].returncode in STOPPED
+        ):  # else the first has spoken for itself, a moment later
             said.seek(0)
             sys.stderr.write(said.read().decode(errors="replace"))
     return code if code >= 0 else 128 - code

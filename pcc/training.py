@@ -30,7 +30,7 @@ from pcc.checkpoints import (
 from pcc.errors import InputError
 from pcc.feature_cache import cached_features
 from pcc.hardware import Precision, device, resolve_precision
-from pcc.interruption import EXIT_CODE, Interruption, noticing_sigterm
+from pcc.interruption import EXIT_CODE, Interruption, left_to_parent, noticing_sigterm
 from pcc.progress import log, track
 from pcc.trainable import Batch, ParameterGroup, Samples, Trainable
 
@@ -226,6 +226,7 @@ class _Run:
             batch_sampler=batches,
             num_workers=self.workers,
             collate_fn=_collate,
+            worker_init_fn=left_to_parent,
         )
         optimizer = _optimizer(groups, self.recipe)
         return self.accelerator.prepare(_LossModule(self.model), optimizer, loader)

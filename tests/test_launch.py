@@ -37,6 +37,15 @@ def test_what_another_says_is_shown_where_it_failed(
     assert "out of memory" in capsys.readouterr().err
 
 
+def test_what_all_say_is_shown_once(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The same mistake found by both, by the first a moment later."""
+    busy = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    assert run(monkeypatch, f"{busy}; time.sleep(1 - rank); sys.exit('uneven')") == 1
+    assert capfd.readouterr().err.count("uneven") == 1
+
+
 def test_a_killed_process_has_a_shells_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(monkeypatch, "rank or os.kill(os.getpid(), 9); time.sleep(600)") == 128 + 9
 

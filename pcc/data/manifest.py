@@ -24,7 +24,7 @@ COLUMNS = ("image_id", "image", "labels", "mask", "split", "shard", "scored")
 MAX_FOREGROUND = 254
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """One image.
 
@@ -119,20 +119,30 @@ class Manifest:
     sources: tuple[Path, ...] = ()
 
     @classmethod
-    def read(cls, path: Path) -> "Manifest":
+    def read(cls, path: Path, split: str | None = None, shard: str | None = None) -> "Manifest":
         """Read ``manifest.csv`` and the ``dataset.json`` beside it.
 
+        Args:
+            path: of the CSV.
+            split: only images of this split are kept, so that memory does not grow with the others.
+            shard: likewise.
+
         Raises:
-            InputError: a file is missing or not what `prepare` writes.
+            InputError: a file is missing or not what `prepare` writes, or there is no such image.
         """
         beside = path.with_name("dataset.json")
         if not beside.is_file():
             raise InputError(f"{beside}: file is missing; run `pcc prepare`")
         dataset = _dataset(beside, read_json(beside))
-        return cls(
-            dataset,
-            tuple(_record(row, f"{path} line {line}", dataset) for line, row in read_table(path, COLUMNS)),
+        kept = tuple(
+            _record(row, f"{path} line {line}", dataset)
+            for line, row in read_table(path, COLUMNS)
+            if split in (None, row["split"]) and shard in (None, row["shard"])
         )
+        found = cls(dataset, kept)
+        if split is not None:
+            found.select(split, shard)  # an error where there are none
+        return found
 
     def write(self, folder: Path) -> None:
         """Write ``dataset.json`` and ``manifest.csv`` into ``folder``, each atomically."""

@@ -40,7 +40,7 @@ def boundaries(
         code: fingerprint of the stage's code.
     """
     started = time.monotonic()
-    records = Manifest.read(manifest).select("train", shard)
+    records = Manifest.read(manifest, "train", shard).records
     model = without_weights(read_description(network)["model"])
     trained = with_weights(call_with(BoundaryNetwork, model, "boundary.model"), network).to(device())
     inputs = [manifest, network / "weights.safetensors", network / "model.json"]

@@ -79,8 +79,8 @@ def evaluate(
     started = time.monotonic()
     if kind not in POLICIES:
         raise InputError(f"kind '{kind}' is not one of {', '.join(POLICIES)}")
-    data = Manifest.read(manifest)
-    dataset, records = data.dataset, data.select(split)
+    data = Manifest.read(manifest, split)
+    dataset, records = data.dataset, data.records
     scored = [record for record in records if record.mask is not None and record.scored]
     steps = {
         "localization": localization,

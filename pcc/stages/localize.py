@@ -55,7 +55,7 @@ def localize(
         settings: of the localization.
     """
     started = time.monotonic()
-    data, method = Manifest.read(manifest), load_classifier(classifier)
+    data, method = Manifest.read(manifest, "train", shard), load_classifier(classifier)
     patch = method.backbone.multiple_of
     localization = load_attribute("pcc.localizations", type, "Localization", "localizations: type")
     localizer = call_with(localization, settings, f"localization {type}", method=method, multiple_of=patch)
@@ -75,7 +75,6 @@ def localize(
         "code": code,
         "shard": shard,
     }
-    records = data.select("train", shard)
 
     def compute(batch: Batch) -> dict[str, artifacts.Maps]:
         with torch.inference_mode(), autocast(precision):
@@ -84,9 +83,9 @@ def localize(
     write_shard(
         output,
         key,
-        list(_batches(records, image_size, resize, patch, batch_size)),
+        list(_batches(data.records, image_size, resize, patch, batch_size)),
         compute,
-        [record.image_id for record in records],
+        [record.image_id for record in data.records],
         f"localize {type} {shard}",
     )
     artifacts.write_provenance(

@@ -47,6 +47,7 @@ def pseudo_masks(
     output: Path,
     *,
     type: str,
+    shard: str | None = None,
     boundaries: Path | None = None,
     threads: int = 1,
     code: str = "",
@@ -59,6 +60,7 @@ def pseudo_masks(
         maps: a shard of localization maps.
         output: folder of the masks.
         type: ``argmax``, ``crf`` and so on: the name of a module of `pcc.refine` with a ``refine`` function.
+        shard: its number within the training split; None looks for its images in all.
         boundaries: the shard's class boundaries, for a refinement that walks between them.
         threads: processes; walks go to the GPU, where there is one.
         code: fingerprint of the stage's code.
@@ -66,7 +68,7 @@ def pseudo_masks(
     """
     started = time.monotonic()
     load_attribute("pcc.refine", type, "refine", "refinements: type")
-    images = {record.image_id: record.image for record in Manifest.read(manifest).select(split="train")}
+    images = {record.image_id: record.image for record in Manifest.read(manifest, "train", shard).records}
     everything = {"type": type, **settings}
     inputs = [manifest, maps, *([boundaries] if boundaries else [])]
     key = {"settings": everything, "inputs": {str(p): digest(p) for p in inputs}, "code": code}

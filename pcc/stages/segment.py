@@ -71,7 +71,7 @@ def segment(
     inputs = [manifest, segmenter / "weights.safetensors", segmenter / "model.json"]
     key = {"settings": settings, "inputs": {str(p): digest(p) for p in inputs}, "code": code, "shard": shard}
     with resumable_directory(output, key) as work:
-        records = Manifest.read(manifest).select(split, shard)
+        records = Manifest.read(manifest, split, shard).records
         todo = [record for record in records if not (work / f"{record.image_id}.png").exists()]
         probabilities = _probabilities(network, todo, image_size, scales, flip, precision)
         # The CRF costs more than the network on most machines, so it gets the processes.

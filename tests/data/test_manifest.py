@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,15 @@ def test_select_by_split_and_shard() -> None:
     assert [r.image_id for r in manifest().select("train", "001")] == ["b"]
     with pytest.raises(InputError, match="no image in split val, shard 007"):
         manifest().select("val", "007")
+
+
+def test_only_what_is_asked_for_is_read(tmp_path: Path) -> None:
+    manifest().write(tmp_path)
+    read = partial(Manifest.read, tmp_path / "manifest.csv")
+    assert read("train", "001").records == manifest().records[1:2]
+    assert read("val").records == manifest().records[2:]
+    with pytest.raises(InputError, match="no image in split val, shard 007"):
+        read("val", "007")
 
 
 def test_all_classes_are_scored_when_none_is_named() -> None:

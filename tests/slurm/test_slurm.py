@@ -1,6 +1,7 @@
 """The workflow through a real SLURM of one node (`make test-slurm` brings it up), with a job cancelled on the way."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,14 +15,20 @@ from pcc.files import digest
 ROOT = Path(__file__).parents[2]
 SMALL = ROOT / "tests/helpers/small.yaml"
 JOBS = 8
+CHECKPOINT_EVERY = 200  # steps; pcc.training's own
 TRAINING = "cam/seed-0/classifier"
-TELLING = (f"{TRAINING}/weights.safetensors", "cam/seed-0/cam/crf/light/predictions/000", "summary.csv")
+TELLING = (f"{TRAINING}/weights.safetensors", "cam/seed-0/cam/crf/light/predictions/*/*.png", "summary.csv")
+
+QUICK = (
+    *("--latency-wait", "5", "--slurm-init-seconds-before-status-checks", "2"),
+    *("--seconds-between-status-checks", "2", "--set-threads", "prepare=2"),
+)
 
 pytestmark = pytest.mark.slurm
 
 
 def snakemake(config: Path, results: Path, *words: str) -> list[str]:
-    settings = {"--configfile": config, "--directory": results.parent, "--config": f"results={results}"}
+    settings = {"--configfile": config, "--directory": results.parent}
     given = [str(word) for pair in settings.items() for word in pair]
     return [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), *given, *words]
 
@@ -42,10 +49,33 @@ def wait_for(condition: Callable[[], object], seconds: float, process: "subproce
         time.sleep(0.1)
 
 
-def test_a_cancelled_job_resumes_and_ends_with_the_bytes_of_an_undisturbed_run(tmp_path: Path) -> None:
+def running_training() -> str:
+    """Number of the one job that trains the classifier."""
+    (number,) = (
+        n for n, (state, rule) in slurm_jobs().items() if state == "RUNNING" and "rule_train_w" in rule
+    )
+    return str(number)
+
+
+def telling(results: Path) -> dict[str, str]:
+    """Digests of what a run leads to."""
+    files = [file for pattern in TELLING for file in results.glob(pattern)]
+    assert len(files) > len(TELLING)
+    return {file.relative_to(results).as_posix(): digest(file) for file in files}
+
+
+def resumed_at(log: Path) -> int:
+    """Step at which the attempt that writes this log took the training up; 0 where it has not."""
+    found = re.search(r"resuming at phase 0, step (\d+)", log.read_text()) if log.exists() else None
+    return int(found[1]) if found else 0
+
+
+def test_stopped_jobs_come_back_and_end_with_the_bytes_of_an_undisturbed_run(tmp_path: Path) -> None:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     config = tmp_path / "config.yaml"
-    config.write_text(SMALL.read_text().replace("epochs: 2,", "epochs: 30,"))  # time to cancel a training
+    config.write_text(
+        SMALL.read_text().replace("epochs: 2,", "epochs: 60,", 1)
+    )  # 600 steps: time to stop a training
     whole, broken = tmp_path / "whole/results", tmp_path / "broken/results"
     for folder in (whole, broken):
         folder.parent.mkdir()
@@ -54,35 +84,30 @@ def test_a_cancelled_job_resumes_and_ends_with_the_bytes_of_an_undisturbed_run(t
     )
 
     before = set(slurm_jobs())
-    quick = (
-        "--latency-wait",
-        "5",
-        "--slurm-init-seconds-before-status-checks",
-        "2",
-        "--seconds-between-status-checks",
-        "2",
-    )
-    words = snakemake(
-        config, broken, "--profile", str(ROOT / "profiles/slurm"), *quick, "--set-threads", "prepare=2"
-    )
+    words = snakemake(config, broken, "--profile", str(ROOT / "profiles/slurm"), *QUICK)
     process = subprocess.Popen(
         words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+    log = broken / "small/logs/cam/seed-0/train.log"
     work = broken / "small/cam/seed-0/.classifier.partial"
+
     wait_for(lambda: list(work.glob("tensorboard/*")), 240, process)
     time.sleep(1)  # some steps in
-    running = [
-        n for n, (state, rule) in slurm_jobs().items() if state == "RUNNING" and "rule_train_w" in rule
-    ]
-    assert len(running) == 1 and not (broken / "small" / TRAINING / "weights.safetensors").exists()
-    subprocess.run(["scancel", str(running[0])], check=True)
+    told = running_training()
+    subprocess.run(["scancel", "--signal=TERM", told], check=True)  # as before a time limit: the step is kept
+    wait_for(lambda: resumed_at(log), 120, process)
+    assert 0 < resumed_at(log) < CHECKPOINT_EVERY
+
+    saved = (work / "checkpoint.safetensors").stat().st_mtime_ns
+    wait_for(lambda: (work / "checkpoint.safetensors").stat().st_mtime_ns > saved, 120, process)
+    killed = running_training()
+    subprocess.run(["scancel", killed], check=True)  # SIGTERM, and SIGKILL at once or soon after
+    assert not (broken / "small" / TRAINING / "weights.safetensors").exists()
+
     said = process.communicate(timeout=600)[0]
     assert process.returncode == 0, said
-
-    log = (broken / "small/logs/cam/seed-0/train.log").read_text()
-    assert "resuming at phase 0, step" in log, log
-    states = {number: state for number, (state, _) in slurm_jobs().items() if number not in before}
-    assert states.pop(running[0]) == "CANCELLED"
+    assert resumed_at(log) >= CHECKPOINT_EVERY
+    states = {str(number): state for number, (state, _) in slurm_jobs().items() if number not in before}
+    assert (states.pop(told), states.pop(killed)) == ("FAILED", "CANCELLED")
     assert list(states.values()) == ["COMPLETED"] * JOBS
-    for name in TELLING:
-        assert digest(whole / "small" / name) == digest(broken / "small" / name), name
+    assert telling(whole / "small") == telling(broken / "small")

@@ -88,18 +88,24 @@ def test_a_batch_that_cannot_be_shared_is_one_line(command: Callable[..., list[s
 def test_asked_to_stop_it_saves_the_step_and_goes_on_there(
     command: Callable[..., list[str]], tmp_path: Path, processes: int
 ) -> None:
-    """No checkpoint is due before the end, so what the rerun takes up was saved because of the signal."""
+    """No checkpoint is due before the end, so what the rerun takes up was saved because of the signal.
+
+    As on a cluster, all processes get it, those that load images too.
+    """
     environment = with_processes(processes)
     whole, broken = (
-        command(tmp_path / name, epochs=40, checkpoint_every=10000) for name in ("whole", "broken")
+        [*command(tmp_path / name, epochs=40, checkpoint_every=10000), "--threads=2"]
+        for name in ("whole", "broken")
     )
     subprocess.run(whole, env=environment, check=True, capture_output=True)
-    process = subprocess.Popen(broken, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        broken, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    )
     deadline = time.monotonic() + 120
     while not list((tmp_path / ".broken.partial").glob("tensorboard/*")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGTERM)
     said = process.communicate()[1]
     assert process.returncode == EXIT_CODE, said
     assert "asked to stop: saved at step" in said and not (tmp_path / "broken").exists()

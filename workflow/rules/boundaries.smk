@@ -30,8 +30,9 @@ rule train_boundary:
         masks=lambda wildcards, input: [f"--masks={folder}" for folder in input.masks],
         settings=lambda wildcards: as_json({k: boundary(wildcards)[k] for k in ("model", "training")}),
         code=code_of("pcc.stages.train_boundary"),
+    # exec: the signal to stop reaches the training, and no shell dies of it and takes the training along.
     shell:
-        "python -m pcc train_boundary --manifest {input.manifest:q} {params.masks:q}"
+        "exec python -m pcc train_boundary --manifest {input.manifest:q} {params.masks:q}"
         " --seed {wildcards.seed} --output {params.folder:q} --settings {params.settings:q}"
         " --threads {threads} --code {params.code} > {log:q} 2>&1"
 

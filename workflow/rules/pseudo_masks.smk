@@ -32,5 +32,5 @@ rule pseudo_masks:
         code=lambda wildcards: code_of("pcc.stages.pseudo_masks", module_of("refinement", wildcards)),
     shell:
         "python -m pcc pseudo_masks --manifest {input.manifest:q} --maps {input.maps:q} {params.boundaries:q}"
-        " --output {output:q} --settings {params.settings:q}"
+        " --shard {wildcards.shard} --output {output:q} --settings {params.settings:q}"
         " --threads {threads} --code {params.code} > {log:q} 2>&1"

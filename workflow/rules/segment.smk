@@ -29,8 +29,9 @@ rule train_segmenter:
         seed=lambda wildcards: BRANCHES[wildcards.branch]["seed"],
         settings=lambda wildcards: as_json(entry("segmenter", wildcards, "type", "model", "training")),
         code=lambda wildcards: code_of("pcc.stages.train_segmenter", module_of("segmenter", wildcards)),
+    # exec: the signal to stop reaches the training, and no shell dies of it and takes the training along.
     shell:
-        "python -m pcc train_segmenter --manifest {input.manifest:q} {params.masks:q}"
+        "exec python -m pcc train_segmenter --manifest {input.manifest:q} {params.masks:q}"
         " --seed {params.seed} --output {params.folder:q} --settings {params.settings:q}"
         " --threads {threads} --code {params.code} > {log:q} 2>&1"
 

@@ -37,8 +37,9 @@ rule train:
         ],
         settings=lambda wildcards: as_json(entry("method", wildcards, "type", "model", "training")),
         code=lambda wildcards: code_of("pcc.stages.train", *method_modules(wildcards)),
+    # exec: the signal to stop reaches the training, and no shell dies of it and takes the training along.
     shell:
-        "python -m pcc train --manifest {input.manifest:q} --clusters {input.clusters:q} {params.after:q}"
+        "exec python -m pcc train --manifest {input.manifest:q} --clusters {input.clusters:q} {params.after:q}"
         " --seed {wildcards.seed} --output {params.folder:q} --settings {params.settings:q}"
         " --threads {threads} --code {params.code} > {log:q} 2>&1"
 
