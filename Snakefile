@@ -17,6 +17,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/localize.smk"
 include: "workflow/rules/boundaries.smk"
 include: "workflow/rules/pseudo_masks.smk"
+include: "workflow/rules/quality.smk"
 include: "workflow/rules/segment.smk"
 include: "workflow/rules/evaluate.smk"
 

@@ -18,7 +18,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 PER_SHARD = 500
-STAGES = ("prepare", "train", "localize", "pseudo_masks", "evaluate")
+STAGES = ("prepare", "train", "localize", "pseudo_masks", "quality", "evaluate")
 NETWORK = {
     "name": "resnet10t",
     "weights": "random",
@@ -52,7 +52,7 @@ def configuration(images: int) -> dict[str, object]:
 
 
 def run(images: int, folder: Path) -> pd.DataFrame:
-    """Milliseconds per image and largest peak memory, by stage, from Snakemake's benchmark files."""
+    """Milliseconds per image, by the clock and of the CPU, and largest peak memory, by stage."""
     file = folder / f"{images}.yaml"
     file.write_text(yaml.safe_dump(configuration(images)))
     words = [
@@ -75,6 +75,7 @@ def run(images: int, folder: Path) -> pd.DataFrame:
         rows[stage] = {
             "jobs": len(table),
             "ms": 1000 * table["s"].sum() / images,
+            "cpu_ms": 1000 * table["cpu_time"].sum() / images,
             "mb": table["max_rss"].max(),
         }
     return pd.DataFrame(rows).T
@@ -91,8 +92,8 @@ def main() -> None:
         folder = given.folder or Path(temporary)
         few, many = (run(images, folder) for images in given.images)
     table = few.add_suffix("_few").join(many.add_suffix("_many"))
-    table["time_growth"] = table["ms_many"] / table["ms_few"]
-    table["memory_growth"] = table["mb_many"] / table["mb_few"]
+    for what, column in (("time", "ms"), ("cpu", "cpu_ms"), ("memory", "mb")):
+        table[f"{what}_growth"] = table[f"{column}_many"] / table[f"{column}_few"]
     print(table.round(2).to_string())
     print(json.dumps({"claim": "scale", "images": list(given.images), "stages": table.round(3).T.to_dict()}))
 

@@ -5,7 +5,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -33,17 +33,22 @@ class Maps:
         classes: class id of each channel, 0 first.
         values: [k, h, w] at grid resolution.
         size: the image's own (height, width).
+        agreements: IoU of each channel in two views of the image, by what was compared, where anything was.
     """
 
     classes: tuple[int, ...]
     values: Float[Tensor, "k h w"]
     size: tuple[int, int]
+    agreements: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 def write_maps(path: Path, maps: Mapping[str, Maps]) -> None:
     """Write one shard of maps: fp16 tensors by image id, class ids and image sizes in the metadata."""
     tensors = {image_id: m.values.to(torch.float16).contiguous() for image_id, m in maps.items()}
-    images = {image_id: {"classes": list(m.classes), "size": list(m.size)} for image_id, m in maps.items()}
+    images = {
+        image_id: {"classes": list(m.classes), "size": list(m.size), "agreements": dict(m.agreements)}
+        for image_id, m in maps.items()
+    }
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata={"images": json.dumps(images)})
 
@@ -59,7 +64,8 @@ def read_maps(path: Path) -> Iterator[tuple[str, Maps]]:
             images = json.loads((shard.metadata() or {})["images"])
             for image_id, info in images.items():
                 values = shard.get_tensor(image_id).float()
-                yield image_id, Maps(tuple(info["classes"]), values, (info["size"][0], info["size"][1]))
+                agreements = {name: tuple(alike) for name, alike in info["agreements"].items()}
+                yield image_id, Maps(tuple(info["classes"]), values, tuple(info["size"]), agreements)
     except (OSError, SafetensorError, KeyError) as error:
         raise InputError(
             f"{path}: not a shard of localization maps ({error}); delete it and rerun"

@@ -218,6 +218,33 @@ def pseudo_masks(
     )
 
 
+@app.command()
+def quality(
+    manifest: ManifestFile,
+    maps: Annotated[list[Path], typer.Option(help="A shard of the localization maps; once per shard.")],
+    masks: Annotated[list[Path], typer.Option(help="Folder of the pseudo masks made of it; once per shard.")],
+    output: Output,
+    clusters: Annotated[
+        Path | None, typer.Option(help="clusters.json, whose members' areas are compared.")
+    ] = None,
+    settings: Settings = "{}",
+    threads: Threads = 1,
+    code: Code = "",
+) -> None:
+    """Say how far each pseudo mask may be trusted, without any true mask."""
+    run(
+        "quality",
+        settings,
+        threads,
+        code,
+        manifest=manifest,
+        maps=maps,
+        masks=masks,
+        output=output,
+        clusters=clusters,
+    )
+
+
 @app.command("train_boundary")
 def train_boundary(
     manifest: ManifestFile,
@@ -299,6 +326,7 @@ def evaluate(
     clusters: Annotated[
         str, typer.Option(help="clusters.json that confusion is told apart by, or none.")
     ] = "none",
+    quality: Annotated[Path | None, typer.Option(help="quality.csv of these pseudo masks.")] = None,
     experiment: Annotated[str, typer.Option(help="The choices that led here, as JSON.")] = "{}",
     figure: Annotated[Path | None, typer.Option(help="Contact sheet to write, .jpg or .png.")] = None,
     settings: Settings = "{}",
@@ -319,6 +347,7 @@ def evaluate(
         split=split,
         output=output,
         clusters=None if clusters == "none" else Path(clusters),
+        quality=quality,
         experiment=choices,
         figure=figure,
     )

@@ -37,6 +37,7 @@ def test_every_stage_of_the_workflow_has_its_command() -> None:
         "train_boundary",
         "boundaries",
         "pseudo_masks",
+        "quality",
         "train_segmenter",
         "segment",
         "evaluate",

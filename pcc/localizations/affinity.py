@@ -31,4 +31,6 @@ class Localization(Grouping):
         """Means of the method's maps, so absent classes stay zero."""
         features, maps = self.features_and_maps(images, labels)
         pairs = zip(maps, features, strict=True)
-        return torch.stack([propagate(m, f, power=self.power, steps=self.steps) for m, f in pairs])
+        grouped = torch.stack([propagate(m, f, power=self.power, steps=self.steps) for m, f in pairs])
+        self.compare(maps, grouped)
+        return grouped

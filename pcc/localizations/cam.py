@@ -9,10 +9,14 @@ from torch.nn import functional
 
 from pcc.maps import merge_views
 from pcc.methods.base import Method
+from pcc.quality import soft_iou
 
 
 class Localization(nn.Module):
     """Maps of a batch of images of one size.
+
+    ``agreements`` holds, for the batch just seen, how alike the maps of each class are in two views, [B, C] in [0, 1]:
+    ``mirrored`` is the soft IoU of the method's maps of the images and of their mirror images, at the last scale.
 
     Args:
         method: a trained method.
@@ -26,23 +30,37 @@ class Localization(nn.Module):
     ) -> None:
         super().__init__()
         self.method, self.scales, self.flip, self.multiple_of = method, tuple(scales), flip, multiple_of
+        self.agreements: dict[str, Float[Tensor, "B C"]] = {}
 
     def forward(
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
     ) -> Float[Tensor, "B C h w"]:
         """Localization maps, background first, at the grid of scale 1."""
-        views = [self.over_flips(self._activations, self._scaled(images, scale))[0] for scale in self.scales]
+        views = [
+            self.over_flips(self._activations, self._scaled(images, scale), compared_as=labels)[0]
+            for scale in self.scales
+        ]
         height, width = views[0].shape[-2:]
         return self.method.to_maps(merge_views(views, (height, width)), labels)
 
     def over_flips(
-        self, compute: Callable[[Tensor], Sequence[Tensor]], view: Float[Tensor, "B 3 H W"]
+        self,
+        compute: Callable[[Tensor], Sequence[Tensor]],
+        view: Float[Tensor, "B 3 H W"],
+        compared_as: Float[Tensor, "B K"] | None = None,
     ) -> list[Float[Tensor, "B _ _ _"]]:
-        """What ``compute`` gives for a view; with ``flip``, its mean with that for the mirror image."""
+        """What ``compute`` gives for a view; with ``flip``, its mean with that for the mirror image.
+
+        Where labels are given, the first of what is given is the method's activations, and both are compared.
+        """
         seen = compute(view)
         if not self.flip:
             return list(seen)
-        return [(one + other.flip(-1)) / 2 for one, other in zip(seen, compute(view.flip(-1)), strict=True)]
+        mirrored = [other.flip(-1) for other in compute(view.flip(-1))]
+        if compared_as is not None:
+            straight, back = (self.method.to_maps(some[0], compared_as).float() for some in (seen, mirrored))
+            self.agreements["mirrored"] = soft_iou(straight, back).nan_to_num(0.0)
+        return [(one + other) / 2 for one, other in zip(seen, mirrored, strict=True)]
 
     def _activations(self, view: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B A h w"]]:
         return [self.method.activations(view)]

@@ -12,10 +12,13 @@ from pcc.localizations import cam
 from pcc.maps import resize
 from pcc.methods.base import Method
 from pcc.models.backbones import Backbone
+from pcc.quality import soft_iou, winners
 
 
 class Grouping(cam.Localization):
     """The method's maps on the grid of the features that group them.
+
+    ``agreements`` holds ``plain`` too: IoU of what the method's own maps decide and what is decided after grouping.
 
     Args:
         features: settings of a second, frozen `Backbone` (names from one network, grouping from another); None takes
@@ -45,6 +48,10 @@ class Grouping(cam.Localization):
         return features, resize(
             cam.Localization.forward(self, images, labels), (features.shape[2], features.shape[3])
         )
+
+    def compare(self, plain: Float[Tensor, "B C h w"], grouped: Float[Tensor, "B C h w"]) -> None:
+        """Note how alike the decisions are."""
+        self.agreements["plain"] = soft_iou(winners(plain), winners(grouped)).nan_to_num(0.0)
 
     def features(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
         """Averaged over mirrored views of one scale: likeness needs one grid."""

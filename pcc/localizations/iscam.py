@@ -49,9 +49,10 @@ class Localization(Grouping):
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
     ) -> Float[Tensor, "B C h w"]:
         if self.backbone is None and self.feature_size is None:
-            activations, features = self.over_flips(self.method.view, images)
+            activations, features = self.over_flips(self.method.view, images, labels)
         else:
-            activations, features = self.over_flips(self._activations, images)[0], self.features(images)
+            activations = self.over_flips(self._activations, images, labels)[0]
+            features = self.features(images)
         shown = labels if self.competitors == "present" else torch.ones_like(labels)
         maps = self.method.to_maps(activations, shown).float()
         features = features.float()
@@ -60,4 +61,6 @@ class Localization(Grouping):
         # Cosines and their prototypes lose too much in half precision.
         with torch.autocast(images.device.type, enabled=False):
             seeds = structure_seeds(features, maps, present, self.background_discount)
-            return image_specific_cams(features, prototypes(features, seeds))
+            grouped = image_specific_cams(features, prototypes(features, seeds))
+        self.compare(maps * present, grouped)
+        return grouped

@@ -33,12 +33,14 @@ class Scoring:
         num_classes: background included.
         scored: class ids that per-image scores are taken over.
         boundary_ratio: width of the boundary region, as a share of the image's diagonal.
+        by_mask: whether each mask of each image is counted by itself too.
     """
 
     kind: str
     num_classes: int
     scored: tuple[int, ...]
     boundary_ratio: float
+    by_mask: bool = False
 
 
 @dataclass
@@ -50,6 +52,7 @@ class Counts:
         boundary: intersection and union of each class's boundary regions.
         sweep: pixels by thresholds exceeded, true class and strongest map; maps only.
         scores: mean IoU of each image by id.
+        masks: intersection and union of each mask by image and class id, of the classes that either has.
         problems: one line for each image that cannot be scored.
     """
 
@@ -57,6 +60,7 @@ class Counts:
     boundary: Int64[np.ndarray, "2 C"]
     sweep: Int64[np.ndarray, "T1 C C"]
     scores: dict[str, float] = field(default_factory=dict)
+    masks: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     @classmethod
@@ -72,6 +76,7 @@ class Counts:
         self.boundary += other.boundary
         self.sweep += other.sweep
         self.scores |= other.scores
+        self.masks |= other.masks
         self.problems += other.problems
 
 
@@ -139,6 +144,11 @@ def _count(scoring: Scoring, record: Record, output: Path | Maps, total: Counts)
     total.confusion += confusion
     total.boundary += boundary_counts(prediction, truth, scoring.num_classes, scoring.boundary_ratio)
     total.scores[record.image_id] = mean_iou(confusion, scoring.scored)
+    if scoring.by_mask:
+        either = confusion.sum(axis=0) + confusion.sum(axis=1) - np.diag(confusion)
+        for class_id in np.flatnonzero(either[1:]) + 1:
+            shared = int(confusion[class_id, class_id])
+            total.masks[record.image_id, int(class_id)] = (shared, int(either[class_id]))
     if isinstance(output, Maps):
         total.sweep += threshold_counts_of(output, truth, scoring.num_classes)
 

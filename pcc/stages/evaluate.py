@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from pcc import metrics
 from pcc.artifacts import read_clusters, write_provenance
@@ -16,7 +17,9 @@ from pcc.figures.canvas import save
 from pcc.files import write_json
 from pcc.oracle import THRESHOLDS, confusion_by_threshold
 from pcc.progress import log
+from pcc.quality import trust
 from pcc.stages.counting import Counts, Scoring, count_all
+from pcc.stages.quality import SIGNS
 from pcc.stages.sheets import contact_sheet_of
 
 POLICIES = {
@@ -24,6 +27,7 @@ POLICIES = {
     "pseudo_masks": "true 255: pixel not counted; pseudo mask 255: counted as background",
     "predictions": "true 255: pixel not counted; predicted 255: refused",
 }
+WORST_IMAGES = 20
 UNSCORED = "no image of this split has a mask that may be scored: there is no score"
 
 
@@ -36,6 +40,7 @@ def evaluate(
     split: str,
     experiment: Mapping[str, Any],
     clusters: Path | None = None,
+    quality: Path | None = None,
     figure: Path | None = None,
     localization: Mapping[str, Any] | None = None,
     refinement: Mapping[str, Any] | None = None,
@@ -61,6 +66,7 @@ def evaluate(
         split: ``train`` or ``val``.
         experiment: dataset, method, seed, localization, refinement, segmenter, supervision; None where not taken.
         clusters: the partition that confusion is told apart by; none when not given.
+        quality: quality.csv of these pseudo masks; how well it tells good masks from bad is scored too.
         figure: the contact sheet to write, JPEG or PNG.
         localization: settings of that step, kept beside the numbers.
         refinement: likewise.
@@ -88,7 +94,9 @@ def evaluate(
         "boundary_labels": boundary_labels,
         "segmenter": segmenter,
     }
-    scoring = Scoring(kind, dataset.num_classes, dataset.eval_ids, boundary_ratio)
+    scoring = Scoring(
+        kind, dataset.num_classes, dataset.eval_ids, boundary_ratio, by_mask=quality is not None
+    )
     counts = count_all(scoring, inputs, scored, threads)
     result = {
         "experiment": dict(experiment),
@@ -108,6 +116,10 @@ def evaluate(
         "ignore_policy": POLICIES[kind],
         "note": None if scored else UNSCORED,
         **scores(dataset, counts, clusters),
+        "worst_images": sorted(
+            counts.scores.items(), key=lambda found: (np.nan_to_num(found[1], nan=2), found[0])
+        )[:WORST_IMAGES],
+        "quality": None if quality is None else _trust(quality, counts),
         "oracle_threshold": oracle_threshold(counts, scoring.scored) if kind == "maps" and scored else None,
     }
     if figure is not None:
@@ -127,7 +139,7 @@ def evaluate(
             "sheet_images": sheet_images,
         }
         | steps,
-        inputs=[manifest, *inputs, *([clusters] if clusters else [])],
+        inputs=[manifest, *inputs, *(path for path in (clusters, quality) if path)],
         started=started,
         code=code,
         experiment=dict(experiment),
@@ -163,6 +175,22 @@ def scores(dataset: Dataset, counts: Counts, clusters: Path | None) -> dict[str,
         "within_cluster_confusion": _or_none(within),
         "between_cluster_confusion": _or_none(between),
     }
+
+
+def _trust(quality: Path, counts: Counts) -> dict[str, Any] | None:
+    """`trust` of the confidence and of each sign by itself, over the masks that are in both; None without any."""
+    table = pd.read_csv(quality, dtype={"image_id": str})
+    keys = list(zip(table["image_id"], table["class_id"], strict=True))
+    table = table[[key in counts.masks for key in keys]]
+    if table.empty:
+        return None
+    shared, either = np.array([counts.masks[key] for key in keys if key in counts.masks]).T
+    by_sign = {
+        sign: trust(table[sign].to_numpy(), shared, either)["spearman"]
+        for sign in SIGNS
+        if table[sign].notna().all()
+    }
+    return {**trust(table["confidence"].to_numpy(), shared, either), "spearman_by_sign": by_sign}
 
 
 def cluster_ids(dataset: Dataset, clusters: Path) -> list[list[int]]:

@@ -15,6 +15,7 @@ from pcc.data.samples import image_tensor
 from pcc.errors import call_with
 from pcc.files import digest
 from pcc.hardware import Precision, autocast, device
+from pcc.localizations.cam import Localization
 from pcc.plugins import load_attribute
 from pcc.stages.shards import write_shard
 from pcc.stages.trained import load_classifier
@@ -98,14 +99,17 @@ def localize(
     )
 
 
-def _localize(localizer: torch.nn.Module, data: Manifest, batch: Batch) -> dict[str, artifacts.Maps]:
+def _localize(localizer: Localization, data: Manifest, batch: Batch) -> dict[str, artifacts.Maps]:
     images = torch.stack([image_tensor(record.image, size) for record, size in batch]).to(device())
     labels = torch.stack([torch.from_numpy(data.image_labels(record)) for record, _ in batch]).to(device())
     maps: Tensor = localizer(images, labels).float().cpu()
+    agreements = {name: alike.cpu() for name, alike in localizer.agreements.items()}
     stored = {}
-    for (record, _), values in zip(batch, maps, strict=True):
+    for number, (record, _) in enumerate(batch):
         classes = [0, *data.class_ids(record)]
-        stored[record.image_id] = artifacts.Maps(tuple(classes), values[classes], own_size(record.image))
+        alike = {name: tuple(found[number, classes].tolist()) for name, found in agreements.items()}
+        size = own_size(record.image)
+        stored[record.image_id] = artifacts.Maps(tuple(classes), maps[number, classes], size, alike)
     return stored
 
 

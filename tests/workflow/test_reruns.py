@@ -100,6 +100,7 @@ def test_experiments_share_what_they_have_in_common(finished: Project) -> None:
         "train": 2,  # pcc once for two experiments
         "localize": 4,  # two branches, two shards
         "pseudo_masks": 6,
+        "quality": 3,
         "train_segmenter": 2,  # weak and full
         "segment": 2,
         "evaluate": 7,  # maps twice, pseudo masks three times, predictions twice
@@ -153,7 +154,7 @@ def test_a_walk_brings_its_boundaries_and_the_masks_they_are_learned_from(edited
     edited.configure(
         CONFIG | {**changes, "refinements": {**changes["refinements"], "walk": {**walk, "beta": 9}}}
     )
-    assert {job.split(":")[0] for job in edited.pending()} == {"pseudo_masks", "evaluate"}
+    assert {job.split(":")[0] for job in edited.pending()} == {"pseudo_masks", "quality", "evaluate"}
 
 
 def test_methods_begin_with_others_and_prompts_are_learned_once(edited: Project) -> None:
@@ -189,7 +190,8 @@ def test_methods_begin_with_others_and_prompts_are_learned_once(edited: Project)
     words.write_text(kept)
     edited.configure(config(0.2))  # a new weight of the refinement
     assert {job.split("/seed-0")[0] for job in edited.pending()} == {
-        f"{stage}: results/toy/refined" for stage in ("train", "localize", "pseudo_masks", "evaluate")
+        f"{stage}: results/toy/refined"
+        for stage in ("train", "localize", "pseudo_masks", "quality", "evaluate")
     }
     edited.configure(config(0.05))
     module = edited.folder / "pcc/methods/pcc.py"  # the generator's code is the refined method's too
@@ -246,6 +248,7 @@ def test_an_edit_of_prototypes_reruns_the_branches_that_use_them(edited: Project
     assert {job.split(":")[0] for job in pending} == {
         "localize",
         "pseudo_masks",
+        "quality",
         "train_segmenter",
         "segment",
         "evaluate",
@@ -258,6 +261,7 @@ def test_one_changed_number_reruns_from_there_on(edited: Project) -> None:
     pending = edited.pending()
     assert {job.split(":")[0] for job in pending} == {
         "pseudo_masks",
+        "quality",
         "train_segmenter",
         "segment",
         "evaluate",

@@ -74,6 +74,11 @@ def scored_branches():
     return [branch for branch in BRANCHES if kind_and_split(branch)[1] in config["scoring"]["splits"]]
 
 
+def quality(branch):
+    """What is said of a branch's pseudo masks without true ones; of nothing else."""
+    return f"<results>/{branch}/quality.csv" if last_step(BRANCHES[branch]) == "refinement" else []
+
+
 def scoring_clusters():
     """The partition that all experiments are compared with."""
     name = config["scoring"]["clusters"]
@@ -127,7 +132,9 @@ def pictures():
 def targets():
     """The summary of all that can be scored, and the rest itself."""
     scored = scored_branches()
-    unscored = [path for branch in BRANCHES if branch not in scored for path in artifacts(branch)]
+    rest = [branch for branch in BRANCHES if branch not in scored]
+    unscored = [path for branch in rest for path in artifacts(branch)]
+    unscored += [path for branch in rest for path in quality(branch) and [quality(branch)]]
     # Pictures too: a rule with a new output that nobody asks for counts as done, whatever else has changed.
     return unscored + ["<results>/summary.csv", *sum(pictures().values(), [])] * bool(scored)
 

@@ -6,6 +6,7 @@ rule evaluate:
         manifest="<results>/data/manifest.csv",
         clusters=scoring_clusters(),
         artifacts=lambda wildcards: artifacts(wildcards.branch),
+        quality=lambda wildcards: quality(wildcards.branch),
     output:
         metrics=ensure("<results>/{branch}/metrics.json", non_empty=True),
         sheet=report(
@@ -27,6 +28,7 @@ rule evaluate:
     params:
         clusters=lambda wildcards, input: input.clusters or "none",
         inputs=lambda wildcards, input: [f"--input={path}" for path in input.artifacts],
+        quality=lambda wildcards, input: [f"--quality={path}" for path in input.quality and [input.quality]],
         kind=lambda wildcards: kind_and_split(wildcards.branch)[0],
         split=lambda wildcards: kind_and_split(wildcards.branch)[1],
         experiment=lambda wildcards: as_json(BRANCHES[wildcards.branch]),
@@ -34,7 +36,7 @@ rule evaluate:
         code=code_of("pcc.stages.evaluate"),
     shell:
         "python -m pcc evaluate --manifest {input.manifest:q} --clusters {params.clusters:q}"
-        " --kind {params.kind} --split {params.split} {params.inputs:q} --experiment {params.experiment:q}"
+        " --kind {params.kind} --split {params.split} {params.inputs:q} {params.quality:q} --experiment {params.experiment:q}"
         " --output {output.metrics:q} --figure {output.sheet:q} --settings {params.settings:q}"
         " --threads {threads} --code {params.code} > {log:q} 2>&1"
 
