@@ -14,7 +14,7 @@ from pcc.files import digest
 
 ROOT = Path(__file__).parents[2]
 SMALL = ROOT / "tests/helpers/small.yaml"
-JOBS = 9
+JOBS = 8
 CHECKPOINT_EVERY = 200  # steps; pcc.training's own
 TRAINING = "cam/seed-0/classifier"
 TELLING = (f"{TRAINING}/weights.safetensors", "cam/seed-0/cam/crf/light/predictions/*/*.png", "summary.csv")
