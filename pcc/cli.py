@@ -359,8 +359,8 @@ def report(
     output: Output,
     losses: Annotated[list[Path] | None, typer.Option(help="A losses.csv; once per training.")] = None,
     clusters: Annotated[list[Path] | None, typer.Option(help="A clusters.json; once per partition.")] = None,
-    benchmarks: Annotated[
-        list[Path] | None, typer.Option(help="A Snakemake benchmark file; once per job.")
+    results: Annotated[
+        Path | None, typer.Option(help="The data set's results folder, for what they cost.")
     ] = None,
     nouns: Annotated[list[Path] | None, typer.Option(help="A nouns.csv; once per method and seed.")] = None,
     settings: Settings = "{}",
@@ -377,7 +377,7 @@ def report(
         output=output,
         losses=losses or [],
         clusters=clusters or [],
-        benchmarks=benchmarks or [],
+        results=results,
         nouns=nouns or [],
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -193,6 +194,32 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str], title: str)
         fontsize=TEXT["small"],
         color="#444444",
     )
+    return figure
+
+
+def costs(table: pd.DataFrame) -> Figure:
+    """Minutes, peak memory and disk of each stage, as three panels of bars side by side.
+
+    Args:
+        table: a row per stage: ``seconds``, ``peak_memory_mb``, ``disk_mb``; NaN draws nothing.
+    """
+    panels = {
+        "minutes in all": table["seconds"] / 60,
+        "peak memory of a job, GB": table["peak_memory_mb"] / 1000,
+        "disk, MB": table["disk_mb"],
+    }
+    height, width, label = 0.2 * len(table), 1.9, 1.2
+    figure = new_figure(label + len(panels) * (width + 0.35), 0.85 + height + 0.35)
+    text_at(figure, 0.15, 0.12, "Cost by stage", fontsize=TEXT["title"], weight="bold")
+    for number, (name, values) in enumerate(panels.items()):
+        axes = axes_at(figure, label + number * (width + 0.35), 0.75, width, height)
+        bars = axes.barh(range(len(table)), values.to_numpy(), 0.7, color=COLOURS[number])
+        axes.bar_label(bars, [f" {v:.2g}" if v > 0 else "" for v in values], fontsize=TEXT["small"])
+        axes.set_yticks(range(len(table)), table.index if number == 0 else [], fontsize=TEXT["small"])
+        axes.set_title(name, fontsize=TEXT["small"], loc="left")
+        axes.set_ylim(len(table) - 0.5, -0.5)
+        axes.margins(x=0.22)
+        tidy(axes)
     return figure
 
 

@@ -116,6 +116,7 @@ def evaluate(
         "ignore_policy": POLICIES[kind],
         "note": None if scored else UNSCORED,
         **scores(dataset, counts, clusters),
+        "clusters": read_clusters(clusters) if clusters else None,
         "worst_images": sorted(
             counts.scores.items(), key=lambda found: (np.nan_to_num(found[1], nan=2), found[0])
         )[:WORST_IMAGES],

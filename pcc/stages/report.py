@@ -16,8 +16,10 @@ from pcc.figures.canvas import save
 from pcc.figures.nouns import nearest_nouns
 from pcc.files import read_json, write_text
 from pcc.progress import log
+from pcc.stages.costs import by_stage, disk, times
+from pcc.stages.failures import KINDS, Experiment, best_of_last_step
 from pcc.stages.partitions import clusters_picture, comparison_table
-from pcc.stages.report_text import report_text, scores_table
+from pcc.stages.report_text import Run, Tables, config_text, report_text, scores_table
 from pcc.stages.tables import (
     CHOICES,
     chain,
@@ -30,7 +32,6 @@ from pcc.stages.tables import (
     summary_table,
 )
 
-KINDS = ("predictions", "pseudo_masks", "maps")
 LOSS_COLUMNS = (
     "phase",
     "epoch",
@@ -47,9 +48,10 @@ def report(
     *,
     losses: Sequence[Path] = (),
     clusters: Sequence[Path] = (),
-    benchmarks: Sequence[Path] = (),
+    results: Path | None = None,
     nouns: Sequence[Path] = (),
     published: Sequence[Mapping[str, Any]] = (),
+    config: Mapping[str, Any] | None = None,
     threads: int = 1,  # noqa: ARG001 - every stage has it
     code: str = "",  # noqa: ARG001 - every stage has it
 ) -> None:
@@ -63,9 +65,11 @@ def report(
         output: folder.
         losses: losses.csv of trainings, drawn as curves, one panel for each folder but for its seed.
         clusters: clusters.json files, drawn as clusters_{name}.png and compared in partitions.csv.
-        benchmarks: Snakemake's benchmark files, summed up by stage.
+        results: folder of the data set's results, for what it cost: times and memory from Snakemake's benchmark files,
+            and the sizes of artifacts.
         nouns: nouns.csv of methods with prompts; the first of each method is drawn as nouns_{method}.png.
         published: numbers to put beside ours, see `published_table`.
+        config: the whole configuration, written down as config.yaml.
         threads: unused.
         code: unused.
 
@@ -80,7 +84,7 @@ def report(
         raise InputError(
             f"{metrics[int(np.flatnonzero(twice)[0])]}: same run as another --metrics; give each once"
         )
-    summary, times = summary_table(runs), _times(benchmarks)
+    summary, jobs = summary_table(runs), pd.DataFrame() if results is None else times(results)
     others = published_table(summary, published)
     for name, table in {
         "summary": summary,
@@ -99,10 +103,21 @@ def report(
         save(figure, output / f"nouns_{name}.png")
     partitions = comparison_table(clusters)
     write_text(output / "partitions.csv", partitions.to_csv(index=False))
-    if len(times):
-        write_text(output / "times.csv", times.to_csv(index=False))
+    cost = pd.DataFrame()
+    if results is not None and len(jobs):
+        cost = by_stage(jobs, disk(results))
+        write_text(output / "times.csv", jobs.to_csv(index=False))
+    save(
+        charts.costs(cost) if len(cost) else charts.nothing("no benchmark file was found"),
+        output / "costs.png",
+    )
+    best = best_of_last_step(found)
+    save(_confusion(best), output / "confusion.png")
+    tables = Tables(summary, others, cost, partitions)
     names = [path.parent.name for path in clusters]
-    text = report_text(summary, others, times, found[0], names, partitions, list(pictures))
+    if config is not None:
+        write_text(output / "config.yaml", config_text(config))
+    text = report_text(tables, found, best, Run(config, _provenance(metrics)), names, list(pictures))
     write_text(output / "report.md", text)
     log.info("scores in %%\n%s", scores_table(summary))
 
@@ -153,6 +168,18 @@ def _weak_full(summary: pd.DataFrame) -> Figure:
     return charts.weak_full(rows)
 
 
+def _confusion(best: Experiment | None) -> Figure:
+    if best is None:
+        return charts.nothing("no image has a mask that may be scored")
+    return charts.confusion(best.confusion.tolist(), best.metrics[0]["classes"], f"Confusion: {best.name}")
+
+
+def _provenance(metrics: Sequence[Path]) -> list[dict[str, Any]]:
+    """How each number came about, where that is known."""
+    files = [path.with_suffix(".provenance.json") for path in metrics]
+    return [read_json(file) for file in files if file.is_file()]
+
+
 def _curves(losses: Sequence[Path]) -> Figure:
     """A panel for each training and each part of its loss, a line for each seed."""
     if not losses:
@@ -193,21 +220,6 @@ def _nouns_pictures(nouns: Sequence[Path]) -> dict[str, Figure]:
             title = f"Nearest nouns of the learned prompts: {method}, {seed.replace('-', ' ')}"
             pictures[method] = nearest_nouns(rows, title)
     return pictures
-
-
-def _times(benchmarks: Sequence[Path]) -> pd.DataFrame:
-    """Stage, job, seconds and peak memory of each benchmark file."""
-    if not benchmarks:
-        return pd.DataFrame()
-    root = Path(commonpath([path.parent for path in benchmarks]))
-    rows = []
-    for path in benchmarks:
-        table = pd.read_csv(path, sep="\t")
-        job = path.relative_to(root).with_suffix("").as_posix()
-        stage = job.split("/")[0] if job.startswith("clusters/") else path.stem.split("-")[0]
-        memory = pd.to_numeric(table["max_rss"], errors="coerce").max()
-        rows.append({"stage": stage, "job": job, "seconds": table["s"].sum(), "peak_memory_mb": memory})
-    return pd.DataFrame(rows)
 
 
 def _seeds(row: Mapping[str, Any]) -> str:

@@ -1,11 +1,14 @@
 """The report as Markdown, made of the tables of `pcc.stages.tables`."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
+import yaml
 
 from pcc.progress import duration
+from pcc.stages.failures import Experiment, failures_text, trust_text
 from pcc.stages.tables import chain, markdown, percent, records
 
 CONDITIONS_SHOWN = (
@@ -18,26 +21,54 @@ CONDITIONS_SHOWN = (
 )
 
 
-def report_text(
-    summary: pd.DataFrame,
-    published: pd.DataFrame,
-    times: pd.DataFrame,
-    first: Mapping[str, Any],
-    clusters: Sequence[str],
-    partitions: pd.DataFrame,
-    nouns: Sequence[str],
-) -> str:
-    """report.md.
+class Tables(NamedTuple):
+    """Tables of the report.
 
-    Args:
+    Attributes:
         summary: of `summary_table`.
         published: of `published_table`.
-        times: stage, job, seconds and peak memory of jobs.
-        first: one of the metrics, for the classes that means are over.
-        clusters: partitions that have a picture.
+        cost: of `by_stage`.
         partitions: of `comparison_table`.
+    """
+
+    summary: pd.DataFrame
+    published: pd.DataFrame
+    cost: pd.DataFrame
+    partitions: pd.DataFrame
+
+
+class Run(NamedTuple):
+    """What was run.
+
+    Attributes:
+        config: the configuration; None where it is not known.
+        provenance: of the metrics.
+    """
+
+    config: Mapping[str, Any] | None
+    provenance: Sequence[Mapping[str, Any]]
+
+
+def report_text(
+    tables: Tables,
+    metrics: Sequence[Mapping[str, Any]],
+    best: Experiment | None,
+    run: Run,
+    clusters: Sequence[str],
+    nouns: Sequence[str],
+) -> str:
+    """report.md: how good, compared with what, where it fails, what it cost, what was run.
+
+    Args:
+        tables: what is shown as tables.
+        metrics: of every run.
+        best: the experiment whose failures are shown.
+        run: configuration and provenance.
+        clusters: partitions that have a picture.
         nouns: methods whose prompts have a picture.
     """
+    summary, published, cost, partitions = tables
+    first = metrics[0]
     dataset = ", ".join(dict.fromkeys(summary["dataset"].astype(str)))
     parts = [
         f"# Results on {dataset}\n",
@@ -47,9 +78,18 @@ def report_text(
         "Maps and pseudo masks are made with the image's labels, predictions without.\n",
         scores_table(summary),
         *(["## Beside published numbers\n", _published(published)] if len(published) else ()),
-        "## Conditions\n",
-        _conditions(summary),
+        "## Where it fails\n",
+        *([failures_text(best), "![Confusion](confusion.png)\n"] if best else ["There is no score.\n"]),
     ]
+    if trusted := trust_text(metrics):
+        parts += [
+            "### Which masks to look at first\n",
+            "`quality.csv` says without true masks how far each may be trusted. With them, what that is worth: the\n"
+            "rank correlation of the confidence with the IoU (Spearman), and how much of all errors is in the fifth\n"
+            "of the masks that are trusted least.\n",
+            trusted,
+        ]
+    parts += ["## Conditions\n", _conditions(summary)]
     if summary["oracle_mean_iou"].notna().any():
         parts += [
             "## Oracle: background threshold chosen with the true masks\n",
@@ -75,8 +115,14 @@ def report_text(
             "What each class's prompt lies nearest to, by cosine in CLIP's space:\n",
         ]
         parts += [f"![Nearest nouns: {name}](nouns_{name}.png)\n" for name in nouns]
-    if len(times):
-        parts += ["## Time\n", _time_table(times)]
+    if len(cost):
+        parts += [
+            "## Cost\n",
+            "Of everything in this results folder.\n",
+            _cost_table(cost),
+            "![Cost](costs.png)\n",
+        ]
+    parts += ["## What was run\n", _what_was_run(metrics, run)]
     return "\n".join(parts)
 
 
@@ -181,18 +227,40 @@ def _partition_table(partitions: pd.DataFrame) -> str:
     return markdown(headers, rows)
 
 
-def _time_table(times: pd.DataFrame) -> str:
+def _cost_table(cost: pd.DataFrame) -> str:
     rows = [
         [
-            str(stage),
-            str(len(jobs)),
-            duration(float(jobs["seconds"].sum())),
-            duration(float(jobs["seconds"].max())),
-            f"{jobs['peak_memory_mb'].max():.0f}",
+            str(row["stage"]),
+            str(row["jobs"]),
+            duration(row["seconds"]),
+            duration(row["longest_s"]),
+            f"{row['peak_memory_mb']:.0f}",
+            "–" if np.isnan(row["disk_mb"]) else f"{row['disk_mb']:.1f}",
         ]
-        for stage, jobs in times.groupby("stage", sort=False)
+        for row in records(cost.reset_index())
     ]
-    return markdown(["stage", "jobs", "time in all", "longest", "peak memory (MB)"], rows)
+    return markdown(["stage", "jobs", "time in all", "longest", "peak memory (MB)", "disk (MB)"], rows)
+
+
+def _what_was_run(metrics: Sequence[Mapping[str, Any]], run: Run) -> str:
+    """Seeds, revision, devices and versions of all runs, and the whole configuration."""
+    versions = dict.fromkeys(name for p in run.provenance for name in p["versions"])
+    said = {
+        "seeds": [str(m["experiment"].get("seed")) for m in metrics],
+        "revision": [str(p["git"]) for p in run.provenance],
+        "device": [p["device"] for p in run.provenance],
+        **{name: [p["versions"].get(name, "") for p in run.provenance] for name in versions},
+    }
+    lines = [f"- {name}: {', '.join(dict.fromkeys(values))}" for name, values in said.items() if values]
+    if run.config is None:
+        return "\n".join([*lines, ""])
+    again = "The configuration, as `config.yaml` beside this page; `snakemake --configfile` runs it again:"
+    return "\n".join([*lines, "", again, "", "```yaml", config_text(run.config) + "```", ""])
+
+
+def config_text(config: Mapping[str, Any]) -> str:
+    """A configuration as YAML."""
+    return yaml.safe_dump(dict(config), sort_keys=False, default_flow_style=None, width=110)
 
 
 def _scored(row: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 from pcc.artifacts import write_clusters
 from pcc.errors import InputError
@@ -33,6 +34,7 @@ def metrics(score: float | None, seed: int, kind: str, **choices: Any) -> dict[s
         "oracle": False,
         "classes": list(by_class),
         "eval_classes": ["background", "cat"],
+        "confusion_matrix": [[900, 100, 0], [300, 700, 0], [0, 0, 0]],
         "iou": by_class,
         "precision": by_class,
         "recall": by_class,
@@ -114,20 +116,57 @@ def test_markdown_says_under_which_conditions(files: list[Path], tmp_path: Path)
     write_text(
         losses, "phase,epoch,step,lr,loss\n" + "".join(f"main,0,{i},0.1,{1 / (i + 1)}\n" for i in range(50))
     )
-    times = {}
     for shard, seconds in (("000", 3), ("001", 61)):
-        times[shard] = tmp_path / f"benchmarks/pcc/seed-0/cam/localize-{shard}.tsv"
-        write_text(times[shard], f"s\th:m:s\tmax_rss\n{seconds}\t0:00:03\t120.5\n")
-    report(files, tmp_path / "report", losses=[losses], benchmarks=list(times.values()))
+        time = tmp_path / f"results/tiny/benchmarks/pcc/seed-0/cam/localize-{shard}.tsv"
+        write_text(time, f"s\th:m:s\tmax_rss\n{seconds}\t0:00:03\t120.5\n")
+        write_text(tmp_path / f"results/tiny/pcc/seed-0/cam/maps/{shard}.safetensors", "x" * 600_000)
+    config = {"seeds": [0, 1, 2], "experiments": [{"method": "pcc"}]}
+    report(files, tmp_path / "report", losses=[losses], results=tmp_path / "results/tiny", config=config)
     text = (tmp_path / "report/report.md").read_text()
     assert "Means are over 2 of 3 classes: background, cat." in text
     assert "pcc / iscam / crf / light" in text and "true masks / light" in text
     assert "50.0 ± 10.0" in text and "62.5" in text
     row = next(line for line in text.splitlines() if line.startswith("| localize"))
-    assert [cell.strip() for cell in row.split("|")[1:-1]] == ["localize", "2", "1m04s", "1m01s", "120"]
-    for figure in ("per_class", "weak_full", "curves"):
+    assert [cell.strip() for cell in row.split("|")[1:-1]] == [
+        *("localize", "2", "1m04s", "1m01s", "120", "1.2")
+    ]
+    assert yaml.safe_load((tmp_path / "report/config.yaml").read_text()) == config
+    assert yaml.safe_load(text.split("```yaml")[1].split("```")[0]) == config
+    for figure in ("per_class", "weak_full", "curves", "confusion", "costs"):
         assert (tmp_path / f"report/{figure}.png").stat().st_size > 5000
         assert f"({figure}.png)" in text
+
+
+def test_where_the_best_experiment_fails(files: list[Path], tmp_path: Path) -> None:
+    """Counts are added up over seeds; the pages say which pairs of classes share a cluster."""
+    for path in files:
+        stored = read_json(path)
+        if path.parent.name.startswith("weak"):
+            counts = [[90, 10, 0], [30, 60, 10], [0, 40, 60]]
+            stored |= {
+                "confusion_matrix": counts,
+                "clusters": [["cat", "dog"]],
+                "worst_images": [["im7", 0.1]],
+            }
+            stored["quality"] = {
+                "masks": 30,
+                "spearman": 0.612,
+                "errors_in_lowest_fifth": 0.4,
+                "lost_iou_in_lowest_fifth": None,
+            }
+        write_json(path, stored)
+    report(files, tmp_path / "report")
+    fails = (
+        (tmp_path / "report/report.md").read_text().split("## Where it fails")[1].split("## Conditions")[0]
+    )
+    assert "`pcc / iscam / crf / light`, predictions on val" in fails
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in fails.splitlines() if line[:1] == "|"
+    ]
+    assert ["dog", "cat", "40.0", "the same"] in rows
+    assert ["cat", "background", "30.0", "background"] in rows
+    assert ["im7", "10.0"] in rows
+    assert ["pcc / iscam / crf / light, seed 1", "30", "0.61", "40.0", "–"] in rows
 
 
 def test_published_numbers_stand_beside_ours(files: list[Path], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ FILES = {
     "segment": ["image.png"],
     "report": [
         *("summary.csv", "runs.csv", "partitions.csv", "report.md"),
-        *("per_class.png", "weak_full.png", "curves.png"),
+        *("per_class.png", "weak_full.png", "curves.png", "confusion.png", "costs.png"),
     ],
 }
 

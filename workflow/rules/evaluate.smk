@@ -49,8 +49,6 @@ rule report:
         nouns=expand(
             "<results>/{method}/seed-{seed}/nouns.csv", method=methods_with_nouns(), seed=config["seeds"]
         ),
-        # Of trainings only: a command line cannot hold the benchmark of every shard of a large study.
-        benchmarks=[f"<benchmarks>/{branch}/{name}.tsv" for branch, name in trainings().items()],
     output:
         summary=report(
             "<results>/summary.csv",
@@ -64,6 +62,18 @@ rule report:
             caption="../report/per_class.rst",
             category="Summary",
             labels={"figure": "IoU by class"},
+        ),
+        confusion=report(
+            "<results>/report/confusion.png",
+            caption="../report/confusion.rst",
+            category="Summary",
+            labels={"figure": "Where it fails"},
+        ),
+        costs=report(
+            "<results>/report/costs.png",
+            caption="../report/costs.rst",
+            category="Summary",
+            labels={"figure": "Time, memory and disk by stage"},
         ),
         weak_full=report(
             "<results>/report/weak_full.png",
@@ -102,12 +112,13 @@ rule report:
     params:
         files=lambda wildcards, input: [
             f"--{kind}={path}"
-            for kind in ("metrics", "losses", "clusters", "nouns", "benchmarks")
+            for kind in ("metrics", "losses", "clusters", "nouns")
             for path in input[kind]
         ],
         folder=lambda wildcards, output: Path(output.text).parent,
-        settings=as_json({"published": published(config)}),
+        results=lambda wildcards, output: Path(output.summary).parent,
+        settings=as_json({"published": published(config), "config": config}),
         code=code_of("pcc.stages.report"),
     shell:
-        "(python -m pcc report {params.files:q} --output {params.folder:q} --settings {params.settings:q}"
+        "(python -m pcc report {params.files:q} --results {params.results:q} --output {params.folder:q} --settings {params.settings:q}"
         " --threads {threads} --code {params.code} && cp {params.folder:q}/summary.csv {output.summary:q}) > {log:q} 2>&1"

@@ -1,0 +1,55 @@
+"""What a run cost: Snakemake's benchmark files and the sizes of what lies in the results."""
+
+from pathlib import Path
+
+import pandas as pd
+
+# Folders of artifacts, and the stage that leaves them.
+ARTIFACTS = {
+    "data": "prepare",
+    "classifier": "train",
+    "maps": "localize",
+    "boundary": "train_boundary",
+    "boundaries": "boundaries",
+    "pseudo_masks": "pseudo_masks",
+    "segmenter": "train_segmenter",
+    "predictions": "segment",
+}
+COLUMNS = ["stage", "job", "seconds", "peak_memory_mb"]
+
+
+def times(results: Path) -> pd.DataFrame:
+    """Stage, job, seconds by the clock and peak memory (MB) of every job that has a benchmark file."""
+    root = results / "benchmarks"
+    rows = []
+    for path in sorted(root.rglob("*.tsv")):
+        table = pd.read_csv(path, sep="\t", na_values="-")
+        job = path.relative_to(root).with_suffix("").as_posix()
+        stage = job.split("/")[0] if job.startswith("clusters/") else path.stem.split("-")[0]
+        rows.append([stage, job, table["s"].sum(), table["max_rss"].max()])
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def disk(results: Path) -> dict[str, int]:
+    """Bytes of what each stage has left."""
+    sizes: dict[str, int] = {}
+    for folder, stage in (
+        (path, ARTIFACTS[path.name]) for path in results.rglob("*") if path.name in ARTIFACTS
+    ):
+        if folder.is_dir() and folder.relative_to(results).parts[0] not in ("benchmarks", "logs"):
+            sizes[stage] = sizes.get(stage, 0) + sum(
+                f.stat().st_size for f in folder.rglob("*") if f.is_file()
+            )
+    return sizes
+
+
+def by_stage(jobs: pd.DataFrame, sizes: dict[str, int]) -> pd.DataFrame:
+    """One row per stage, in the order of the way of the data: jobs, seconds in all and of the longest, memory, disk."""
+    groups = jobs.groupby("stage", sort=False)
+    table = groups["seconds"].agg(["size", "sum", "max"]).set_axis(["jobs", "seconds", "longest_s"], axis=1)
+    table["peak_memory_mb"] = groups["peak_memory_mb"].max()
+    table["disk_mb"] = pd.Series(sizes, dtype=float) / 1e6
+    order = [*dict.fromkeys(["prepare", "clusters", *ARTIFACTS.values(), "quality", "evaluate", "report"])]
+    return table.loc[
+        sorted(table.index, key=lambda stage: order.index(stage) if stage in order else len(order))
+    ]
