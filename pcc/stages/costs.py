@@ -26,7 +26,7 @@ def times(results: Path) -> pd.DataFrame:
         table = pd.read_csv(path, sep="\t", na_values="-")
         job = path.relative_to(root).with_suffix("").as_posix()
         stage = job.split("/")[0] if job.startswith("clusters/") else path.stem.split("-")[0]
-        rows.append([stage, job, table["s"].sum(), table["max_rss"].max()])
+        rows.append([stage, job, float(table["s"].sum()), float(table["max_rss"].max())])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -47,6 +47,7 @@ def by_stage(jobs: pd.DataFrame, sizes: dict[str, int]) -> pd.DataFrame:
     """One row per stage, in the order of the way of the data: jobs, seconds in all and of the longest, memory, disk."""
     groups = jobs.groupby("stage", sort=False)
     table = groups["seconds"].agg(["size", "sum", "max"]).set_axis(["jobs", "seconds", "longest_s"], axis=1)
+    table = table.astype({"seconds": float, "longest_s": float})
     table["peak_memory_mb"] = groups["peak_memory_mb"].max()
     table["disk_mb"] = pd.Series(sizes, dtype=float) / 1e6
     order = [*dict.fromkeys(["prepare", "clusters", *ARTIFACTS.values(), "quality", "evaluate", "report"])]
