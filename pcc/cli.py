@@ -406,7 +406,11 @@ def inspect(
 @app.command()
 def doctor(
     configfile: Annotated[Path, typer.Option(help="Configuration to judge by.")] = Path("config.yaml"),
+    images: Annotated[
+        tuple[int, int] | None,
+        typer.Option(help="Train and val images, before the data are there: 82081 40137."),
+    ] = None,
     threads: Threads = 1,
 ) -> None:
     """Tell what is installed and found, and what the configuration's runs will cost in time and disk."""
-    run("doctor", "{}", threads, "", configfile=configfile)
+    run("doctor", "{}", threads, "", configfile=configfile, images=images)

@@ -42,7 +42,13 @@ GIB = 2**30
 Finding = tuple[str, str, str | None]
 
 
-def doctor(configfile: Path, *, threads: int = 1, code: str = "") -> None:  # noqa: ARG001 - every stage has it
+def doctor(
+    configfile: Path,
+    *,
+    images: tuple[int, int] | None = None,
+    threads: int = 1,
+    code: str = "",  # noqa: ARG001 - every stage has it
+) -> None:
     """Print what was found, and how long and how large the configuration's runs are expected to be.
 
     The estimate times one forward pass of each configured backbone (random weights, one image of at most 256 pixels)
@@ -51,6 +57,7 @@ def doctor(configfile: Path, *, threads: int = 1, code: str = "") -> None:  # no
 
     Args:
         configfile: the configuration, as Snakemake is given it.
+        images: train and val images to reckon with, whether the data are there yet or not.
         threads: processes that a refinement will have.
         code: unused.
 
@@ -59,18 +66,19 @@ def doctor(configfile: Path, *, threads: int = 1, code: str = "") -> None:  # no
     """
     started = time.monotonic()
     config = _read(configfile)
-    findings = [*machine(threads), *weights(config), *data(config)]
+    found = [] if images else data(config)
+    findings = [*machine(threads), *weights(config), *found]
     networks, refinements, problems = measure(config)
-    images = count_images(config)
-    absent = any(problem for _, _, problem in data(config))
+    counted = count_images(config, images)
+    absent = any(problem for _, _, problem in found)
     missing = "images: none found, so nothing can be estimated; correct dataset.settings"
-    none = None if images.train or absent else missing
-    findings.append(("images", f"{images.train} train, {images.val} val ({images.source})", none))
-    expected = Estimate(config, images, networks, refinements, threads)
+    none = None if counted.train or absent else missing
+    findings.append(("images", f"{counted.train} train, {counted.val} val ({counted.source})", none))
+    expected = Estimate(config, counted, networks, refinements, threads)
     findings.append(disk(config, expected))
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(findings_table(findings, configfile))
-    if images.train:
+    if counted.train:
         console.print(
             f"\nExpected on this machine, one job after another, {len(config.get('seeds', [0]))} seed(s); "
             f"an order of magnitude, measured in {duration(time.monotonic() - started)}:"
@@ -178,12 +186,12 @@ def findings_table(findings: list[Finding], configfile: Path) -> Table:
 
 
 def times_table(expected: Estimate) -> Table:
-    """Expected time by stage."""
-    table = Table("stage", "time")
+    """Expected time and disk by stage."""
+    table = Table("stage", "time", "disk (GiB)")
     for stage, seconds in expected.seconds.items():
-        table.add_row(stage, duration(seconds))
+        table.add_row(stage, duration(seconds), f"{expected.stored[stage] / GIB:.2f}")
     table.add_section()
-    table.add_row("in all", duration(sum(expected.seconds.values())))
+    table.add_row("in all", duration(sum(expected.seconds.values())), f"{expected.kept / GIB:.2f}")
     return table
 
 

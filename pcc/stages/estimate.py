@@ -28,7 +28,7 @@ from pcc.errors import InputError
 from pcc.stages.measuring import PHOTO, Network
 
 MASK_BYTES_PER_PIXEL = 1 / 32
-CLASSES_PER_IMAGE = 1.5
+CLASSES_PER_IMAGE = {"voc": 1.5, "coco": 2.9}
 SIZES_READ = 20
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 STEPS = ("method", "localization", "refinement", "segmenter")
@@ -53,9 +53,17 @@ class Images:
     source: str
 
 
-def count_images(config: Mapping[str, Any]) -> Images:
-    """From the prepared manifest; else from the settings' own numbers; else the image files in the data's folders."""
+def count_images(config: Mapping[str, Any], given: tuple[int, int] | None = None) -> Images:
+    """As ``given`` (train, val); else from the prepared manifest; else from the settings' own numbers; else from files.
+
+    Files are those of the data's folders that look like photos.
+    """
     dataset = config["dataset"]
+    classes = CLASSES_PER_IMAGE.get(dataset.get("format"), CLASSES_PER_IMAGE["voc"])
+    if given is not None:
+        return Images(
+            *given, classes, float(math.prod(PHOTO)), "as given; photos of 500 × 375 pixels assumed"
+        )
     manifest = Path(config.get("results", "results")) / dataset["name"] / "data" / "manifest.csv"
     if manifest.is_file():
         records = Manifest.read(manifest).records
@@ -66,7 +74,7 @@ def count_images(config: Mapping[str, Any]) -> Images:
     settings = dataset.get("settings") or {}
     if isinstance(settings.get("train"), int) and isinstance(settings.get("val"), int):
         pixels = float(settings["image_size"] ** 2 if "image_size" in settings else math.prod(PHOTO))
-        return Images(settings["train"], settings["val"], CLASSES_PER_IMAGE, pixels, "dataset.settings")
+        return Images(settings["train"], settings["val"], classes, pixels, "dataset.settings")
     files = [
         file
         for folder in data_paths(config).values()
@@ -79,7 +87,7 @@ def count_images(config: Mapping[str, Any]) -> Images:
         (split["train"], split["val"]) if all(split.values()) else (len(files), len(files))
     )
     source = "image files found: at most this many; exact after `pcc prepare`"
-    return Images(train_count, val_count, CLASSES_PER_IMAGE, _mean_pixels(files), source)
+    return Images(train_count, val_count, classes, _mean_pixels(files), source)
 
 
 def data_paths(config: Mapping[str, Any]) -> dict[str, Path]:
@@ -119,7 +127,7 @@ class Estimate:
         refinements: seconds per photograph, by place.
         processes: of a refinement.
         seconds: by stage.
-        kept: bytes that stay.
+        stored: bytes that stay, by stage.
         passing: bytes needed besides while something trains, one training at a time.
     """
 
@@ -129,7 +137,7 @@ class Estimate:
     refinements: Mapping[str, float]
     processes: int
     seconds: dict[str, float] = field(default_factory=dict)
-    kept: float = 0.0
+    stored: dict[str, float] = field(default_factory=dict)
     passing: float = 0.0
 
     def __post_init__(self) -> None:
@@ -149,9 +157,14 @@ class Estimate:
                     for _ in self.config.get("seeds", [0]):
                         stage(*(step for step in steps if step is not None))
 
+    @property
+    def kept(self) -> float:
+        """Bytes that stay."""
+        return sum(self.stored.values())
+
     def _add(self, stage: str, seconds: float, kept: float) -> None:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
-        self.kept += kept
+        self.stored[stage] = self.stored.get(stage, 0.0) + kept
 
     def _train_method(self, method: str, *_: str) -> None:
         self._train("train", f"methods.{self._beginning(method)}", self.config["methods"][method])

@@ -12,6 +12,7 @@ from pcc.stages.doctor import doctor
 from pcc.stages.estimate import Estimate, Images, count_images
 from pcc.stages.measuring import Network, _used, backbones_in, measure
 
+ROOT = Path(__file__).parents[2]
 BACKBONE = {"name": "resnet18", "weights": "random", "settings": {"channels": [8, 8, 8, 8]}}
 
 
@@ -145,6 +146,35 @@ def test_estimate_is_the_arithmetic_described(tmp_path: Path) -> None:
     maps, masks = 10 * 2 * 4 * 4 * 3, (10 + 2 * 4) * images.pixels / 32
     assert found.kept == pytest.approx(seeds * (maps + masks + 400 + 2 * 200))
     assert found.passing == pytest.approx(3 * 400)
+
+
+def test_coco_fits_in_8_gb_of_maps_for_each_localization() -> None:
+    """Before it is downloaded: every network at its finest grid, stride 8."""
+    settings = yaml.safe_load((ROOT / "config/coco14.yaml").read_text())
+    images = count_images(settings, (82081, 40137))
+    assert (images.train, images.val, images.classes) == (82081, 40137, 2.9)
+    fine = Network(seconds=1e-9, stride=8, channels=768, parameters=90_000_000)
+    networks = {place: fine for place, _ in backbones_in(settings)}
+    steps = {
+        (e.get("method"), e.get("localization")) for e in settings["experiments"] if e.get("localization")
+    }
+    for method, localization in steps:
+        alone = settings | {"experiments": [{"method": method, "localization": localization}]}
+        stored = Estimate(alone, images, networks, {}, processes=1).stored
+        assert 0 < stored["localize"] <= 8e9, (method, localization)
+
+
+def test_images_can_be_given_before_the_data_are_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = config(tmp_path)
+    settings["dataset"]["settings"] = {"root": "nowhere"}
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    with pytest.raises(InputError, match="no nowhere"):
+        doctor(file)
+    doctor(file, images=(1000, 500))
+    assert "1000 train, 500 val (as given" in " ".join(capsys.readouterr().out.split())
 
 
 def test_cached_features_are_computed_once_and_take_disk(tmp_path: Path) -> None:
