@@ -65,11 +65,16 @@ def test_a_group_is_compared_with_itself() -> None:
 
 def test_trust_by_hand() -> None:
     union, shared = np.full(10, 100), np.arange(0, 100, 10)
-    found = trust(np.linspace(0.1, 1, 10), shared, union)
+    images = [f"im{n}" for n in range(10)]
+    found = trust(np.linspace(0.1, 1, 10), shared, union, images)
     assert (found["masks"], found["spearman"]) == (10, pytest.approx(1.0))
     assert found["errors_in_lowest_fifth"] == pytest.approx((100 + 90) / 550)
     assert found["lost_iou_in_lowest_fifth"] == pytest.approx((100 + 90) / 550)
-    assert trust(np.linspace(1, 0.1, 10), shared, union)["spearman"] == pytest.approx(-1.0)
-    assert trust(np.full(10, 0.5), shared, union)["spearman"] is None
-    perfect = trust(np.linspace(0.1, 1, 10), union, union)
+    assert trust(np.linspace(1, 0.1, 10), shared, union, images)["spearman"] == pytest.approx(-1.0)
+    assert trust(np.full(10, 0.5), shared, union, images)["spearman"] is None
+    perfect = trust(np.linspace(0.1, 1, 10), union, union, images)
     assert perfect["errors_in_lowest_fifth"] is None and not math.isnan(perfect["masks"])
+    by_image = trust(
+        np.linspace(0.1, 1, 10), shared, union, [n % 5 for n in range(10)]
+    )  # 0 and 5 are of one image
+    assert by_image["errors_in_lowest_fifth"] == pytest.approx((100 + 50) / 550)

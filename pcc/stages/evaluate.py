@@ -186,12 +186,12 @@ def _trust(quality: Path, counts: Counts) -> dict[str, Any] | None:
     if table.empty:
         return None
     shared, either = np.array([counts.masks[key] for key in keys if key in counts.masks]).T
-    by_sign = {
-        sign: trust(table[sign].to_numpy(), shared, either)["spearman"]
-        for sign in SIGNS
+    worth = {
+        sign: trust(table[sign].to_numpy(), shared, either, table["image_id"].tolist())
+        for sign in ("confidence", *SIGNS)
         if table[sign].notna().all()
     }
-    return {**trust(table["confidence"].to_numpy(), shared, either), "spearman_by_sign": by_sign}
+    return {**worth.pop("confidence"), "spearman_by_sign": {sign: w["spearman"] for sign, w in worth.items()}}
 
 
 def cluster_ids(dataset: Dataset, clusters: Path) -> list[list[int]]:

@@ -15,7 +15,8 @@ from pcc.files import write_text
 from pcc.progress import track
 from pcc.quality import certainty, shares, soft_iou, usualness, winners
 
-SIGNS = ("refined", "plain", "mirrored", "certainty", "usual_area")
+SIGNS = ("refined", "certainty", "plain", "mirrored", "usual_area")
+TRUSTED = ("refined", "certainty")  # what confidence is the mean of (docs/decisions/0011-quality.md)
 
 
 def quality(
@@ -28,13 +29,13 @@ def quality(
     threads: int = 1,  # noqa: ARG001 - every stage has it
     code: str = "",
 ) -> None:
-    """Write quality.csv: a row per image and class of its tags, with signs of trust and ``confidence``, their mean.
+    """Write quality.csv: a row per image and class of its tags, with signs of trust, and ``confidence``.
 
-    refined: soft IoU of what the maps decide and the refined mask. plain: IoU of what the maps decide and what the
-    method's own maps do, where they were grouped. mirrored: soft IoU of the method's maps of the image and of its
-    mirror image. certainty: one less the relative entropy of the maps inside the class. usual_area: how usual the
-    class's area is among those of its cluster. A sign that could not be had is left empty and out of the mean, whose
-    weights are equal: nothing was fitted to masks.
+    refined: soft IoU of what the maps decide and the refined mask. certainty: one less the relative entropy of the
+    maps inside the class. ``confidence`` is the mean of these two. The others stand beside it to be looked at, empty
+    where they could not be had. plain: IoU of what the maps decide and what the method's own maps do, where they were
+    grouped. mirrored: soft IoU of the method's maps of the image and of its mirror image. usual_area: how usual the
+    class's area is among those of its cluster.
 
     Args:
         manifest: manifest.csv.
@@ -61,12 +62,11 @@ def quality(
         for number, cluster in enumerate([] if clusters is None else read_clusters(clusters))
         for name in cluster
     }
-    columns = ["image_id", "class_id", "area", *SIGNS[:-1]]
-    table = pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=["image_id", "class_id", "area", *SIGNS[:-1]])
     names = [dataset.classes[class_id - 1] for class_id in table["class_id"]]
     table.insert(1, "class", names)
     table["usual_area"] = usualness(table["area"].to_numpy(), [groups.get(name, name) for name in names])
-    table.insert(3, "confidence", table[list(SIGNS)].mean(axis=1))
+    table.insert(3, "confidence", table[list(TRUSTED)].mean(axis=1))
     write_text(output, table.to_csv(index=False, float_format="%.4f"))
     write_provenance(
         output.with_suffix(".provenance.json"),

@@ -86,7 +86,7 @@ def report_text(
             "### Which masks to look at first\n",
             "`quality.csv` says without true masks how far each may be trusted. With them, what that is worth: the\n"
             "rank correlation of the confidence with the IoU (Spearman), and how much of all errors is in the fifth\n"
-            "of the masks that are trusted least.\n",
+            "of the images that are trusted least.\n",
             trusted,
         ]
     parts += ["## Conditions\n", _conditions(summary)]
