@@ -2,7 +2,9 @@
 
 import json
 import platform
+import resource
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -160,8 +162,15 @@ def write_provenance(
             | {n: v for n in VERSIONED if (v := _version(n))},
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
             "wall_time_s": round(time.monotonic() - started, 2),
+            "peak_memory_mb": round(_peak_memory(), 1),
         },
     )
+
+
+def _peak_memory() -> float:
+    """Of this process so far, without its children's, MB."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def _git_revision() -> str | None:
