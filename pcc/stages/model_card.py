@@ -166,8 +166,9 @@ def _limits(config: Mapping[str, Any]) -> list[str]:
         "## Intended use and limits",
         "",
         "For research and for pictures like those it was trained on. It knows the classes above and no other: "
-        "everything else is background or, wrongly, the class that looks most like it. How well it does on other pictures "
-        "is not known until it is measured; nothing that people's safety or rights depend on should rest on it.",
+        "everything else is background or, wrongly, the class that looks most like it. How well it does on other "
+        "pictures is not known until it is measured. Nothing that people's safety or rights depend on should rest on "
+        "it.",
         *(["", weak] if config["supervision"] == "labels" else []),
         "",
         "## Licence",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from pcc.hardware import Precision, autocast, device
 from pcc.refine.crf import dense_crf
 
 
+@runtime_checkable
 class Network(Protocol):
     """What predicts: a `pcc.models.segmenter.Segmenter`, or the same network in another engine."""
 
