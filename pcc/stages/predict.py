@@ -105,9 +105,9 @@ def predict(
     """
     started = time.monotonic()
     opened = open_model(model)
-    settings = _settings(opened.prediction, engine, scales, flip, crf)
+    settings = chosen_settings(opened.prediction, engine, scales, flip, crf)
     photos = find_photos(images, without=[output / name for name in ("masks", "overlays", VOC_TEST.parts[0])])
-    network = _network(opened, engine, settings, device, threads)
+    network = network_in(opened, engine, settings, device, threads)
     outputs, results = Outputs(output, voc_test), CocoResults(opened.classes)
     _prepare(outputs, opened)
     if skip_existing:
@@ -117,7 +117,7 @@ def predict(
         log.info("%d of %d images are done already", len(photos) - len(todo), len(photos))
     begun, failed = time.monotonic(), []
     try:
-        done = _predicted(network, todo, outputs, settings, threads)
+        done = predicted(network, todo, outputs, settings, threads)
         for one in track(done, "predict", len(todo)):
             if one.problem is not None:
                 failed.append(one.problem)
@@ -140,7 +140,7 @@ def predict(
     return len(failed)
 
 
-def _settings(
+def chosen_settings(
     experiment: Mapping[str, Any],
     engine: str,
     scales: Sequence[float] | None,
@@ -166,7 +166,7 @@ def _settings(
     return settings
 
 
-def _network(model: Model, engine: str, settings: Mapping[str, Any], device: str, threads: int) -> Network:
+def network_in(model: Model, engine: str, settings: Mapping[str, Any], device: str, threads: int) -> Network:
     """The network in the engine wanted, on the device wanted."""
     if engine == "onnx":
         if model.onnx is None:
@@ -216,7 +216,7 @@ def _is_done(photo: Photo, outputs: Outputs, results: CocoResults) -> bool:
     )
 
 
-def _predicted(
+def predicted(
     network: Network, photos: Sequence[Photo], outputs: Outputs, settings: Mapping[str, Any], threads: int
 ) -> Iterator[Done]:
     crf = settings["crf"]
