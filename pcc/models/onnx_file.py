@@ -25,6 +25,7 @@ from pcc.progress import log
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 INPUT, OUTPUT = "images", "logits"
 TOLERANCE = 1e-3
+WITHOUT = "--no-onnx leaves it out"
 SMALLEST = 64  # side of the images that a backbone is tried with when it is built
 Size = tuple[int, int, int]
 
@@ -110,7 +111,8 @@ def write_onnx(network: Segmenter, path: Path, side: int) -> tuple[list[Compared
         return _write(network, path, _any_size(network), _sizes(network)), None
     except InputError as error:
         side = _fitting(side, network.multiple_of)
-        log.info("ONNX of any size cannot be had (%s); trying %dx%d pixels only", error, side, side)
+        reason = str(error).removesuffix(f"; {WITHOUT}")
+        log.info("ONNX of any size cannot be had (%s); trying %dx%d pixels only", reason, side, side)
     free = {0: Dim("batch")}
     return _write(network, path, free, [(batch, side, side) for batch in (1, 3)]), side
 
@@ -157,7 +159,9 @@ def _write(network: Segmenter, path: Path, free: dict[int, Any], sizes: Sequence
                     node.metadata_props.clear()  # paths and lines of this machine's Python files
                 program.save(temporary, external_data=False)
         except Exception as error:  # anything can come out of torch.export
-            raise InputError(f"onnx: {type(network).__name__} cannot be exported ({_line(error)})") from error
+            raise InputError(
+                f"onnx: {type(network).__name__} cannot be exported ({_line(error)}); {WITHOUT}"
+            ) from error
         return _compare(network, temporary, sizes)
 
 
@@ -177,13 +181,15 @@ def _compare(network: Segmenter, path: Path, sizes: Sequence[Size]) -> list[Comp
             with _quietly():
                 logits = other(images)
         except Exception as error:  # onnxruntime's errors share no other base
-            raise InputError(f"onnx: onnxruntime fails at {_shown(size)} ({_line(error)})") from error
+            raise InputError(
+                f"onnx: onnxruntime fails at {_shown(size)} ({_line(error)}); {WITHOUT}"
+            ) from error
         same_shape = logits.shape == expected.shape
         difference = float((logits - expected).abs().max()) if same_shape else float("inf")
         if not difference <= TOLERANCE:  # NaN too
             raise InputError(
                 f"onnx: the file computes something else than PyTorch (logits differ by {difference:.3g} "
-                f"at {_shown(size)}, allowed {TOLERANCE:g}) and was not kept; --no-onnx leaves it out"
+                f"at {_shown(size)}, allowed {TOLERANCE:g}) and was not kept; {WITHOUT}"
             )
         found.append(Compared(*size, difference))
     return found

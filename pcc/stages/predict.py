@@ -106,7 +106,7 @@ def predict(
     started = time.monotonic()
     opened = open_model(model)
     settings = chosen_settings(opened.prediction, engine, scales, flip, crf)
-    photos = find_photos(images, without=[output / name for name in ("masks", "overlays", VOC_TEST.parts[0])])
+    photos = find_photos(images, without=[output / name for name in ("masks", "overlays", VOC_TEST)])
     network = network_in(opened, engine, settings, device, threads)
     outputs, results = Outputs(output, voc_test), CocoResults(opened.classes)
     _prepare(outputs, opened)
@@ -219,6 +219,7 @@ def _is_done(photo: Photo, outputs: Outputs, results: CocoResults) -> bool:
 def predicted(
     network: Network, photos: Sequence[Photo], outputs: Outputs, settings: Mapping[str, Any], threads: int
 ) -> Iterator[Done]:
+    """Results of the photos in their order, written as they are asked for."""
     crf = settings["crf"]
     views = Views(settings["image_size"], settings["scales"], settings["flip"])
     seen = (_probabilities(network, photo, views, settings["precision"]) for photo in photos)
