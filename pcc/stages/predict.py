@@ -113,22 +113,22 @@ def predict(
     if skip_existing:
         results.take_up(output)
     todo = [photo for photo in photos if not (skip_existing and _is_done(photo, outputs, results))]
-    if len(todo) < len(photos):
-        log.info("%d of %d images are done already", len(photos) - len(todo), len(photos))
+    if kept := len(photos) - len(todo):
+        log.info("%d of %d images are done already", kept, len(photos))
     begun, failed = time.monotonic(), []
     try:
         done = predicted(network, todo, outputs, settings, threads)
         for one in track(done, "predict", len(todo)):
             if one.problem is not None:
                 failed.append(one.problem)
-                if len(todo) > 1:  # of one image, the last line says it all
+                if len(photos) > 1:  # of one image, the last line says it all
                     log.warning("%s", one.problem)
             else:
                 results.add(one.photo.image_id, one.photo.name, one.size, one.found)
     finally:
         if not voc_test and results.images:
             results.write(output)  # an interrupted run keeps what it has done
-    _report(len(todo), failed, time.monotonic() - begun)
+    _report(len(todo), kept, failed, time.monotonic() - begun)
     write_provenance(
         output / "provenance.json",
         settings={**settings, "engine": engine, "voc_test": voc_test},
@@ -262,14 +262,14 @@ def _write(outputs: Outputs, crf: Mapping[str, Any] | None, seen: tuple[Photo, T
     return Done(photo, size=(mask.shape[0], mask.shape[1]), found=found)
 
 
-def _report(images: int, failed: Sequence[str], seconds: float) -> None:
+def _report(images: int, kept: int, failed: Sequence[str], seconds: float) -> None:
     """The speed, and all failures once more at the end, where they are seen.
 
     Raises:
-        InputError: not one image could be predicted.
+        InputError: not one image could be predicted, now or (``kept``) before.
     """
     good = images - len(failed)
-    if failed and not good:
+    if failed and not good and not kept:
         first = (
             failed[0]
             if images == 1

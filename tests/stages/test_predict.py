@@ -211,7 +211,9 @@ def test_photos_of_every_kind_the_right_way_up(exported: Path, tmp_path: Path) -
         assert read_image(tmp_path / f"out/overlays/{photo.stem}.jpg").shape[:2] == size
 
 
-def test_a_corrupt_photo_among_others(run: Path, exported: Path, tmp_path: Path) -> None:
+def test_a_corrupt_photo_among_others(
+    run: Path, exported: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     photos = tmp_path / "photos"
     shutil.copytree(images_of(run), photos)
     whole = (photos / "im1.png").read_bytes()
@@ -219,13 +221,18 @@ def test_a_corrupt_photo_among_others(run: Path, exported: Path, tmp_path: Path)
     (photos / " blank.png").write_bytes(whole)
     result = pcc("predict", exported, photos, "--output", tmp_path / "out")
     assert result.exit_code == 1
+    lines = [line for line in caplog.messages if "im1.png: image cannot be read" in line]
+    assert len(lines) == 2 and lines[1] == f"  {lines[0]}"  # when it is met, and in the list at the end
+    assert "2 of 4 images could not be predicted:" in caplog.messages
     assert masks_in(tmp_path / "out/masks").keys() == {"im0.png", "im2.png"}
     assert {entry["image_id"] for entry in read_json(tmp_path / "out/predictions.json")} <= {"im0", "im2"}
     assert not list((tmp_path / "out").rglob(".*"))
+    again = ("predict", exported, photos, "--output", tmp_path / "out", "--skip-existing")
+    assert pcc(*again).exit_code == 1  # what is left to do is bad, but not all
     (photos / "im1.png").write_bytes(whole)
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "out/masks").iterdir()}
     (photos / " blank.png").unlink()
-    assert pcc("predict", exported, photos, "--output", tmp_path / "out", "--skip-existing").exit_code == 0
+    assert pcc(*again).exit_code == 0
     assert {file: file.stat().st_mtime_ns for file in before} == before
     assert masks_in(tmp_path / "out/masks") == masks_in(run / "predictions/000")
     assert {image["id"] for image in read_json(tmp_path / "out/images.json")["images"]} == {
