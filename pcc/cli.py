@@ -1,4 +1,4 @@
-"""The command line: ``pcc STAGE``, one sub-command per stage of the workflow, plus labels, inspect and doctor.
+"""The command line: ``pcc STAGE``, one sub-command per stage of the workflow, plus tools for people.
 
 Stages are imported when they are called, so that ``--help`` is quick and a stage's imports are its own.
 """
@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,25 @@ from pcc.launch import launch, wanted_processes
 
 TRAININGS = ("train", "train_boundary", "train_segmenter")  # spread over all GPUs that they are given
 
+CORES = os.cpu_count() or 1
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+
+class Engine(StrEnum):
+    """What computes a prediction."""
+
+    torch = "torch"
+    onnx = "onnx"
+
+
+class Device(StrEnum):
+    """Where torch computes."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
 
 Settings = Annotated[str, typer.Option(help="The stage's slice of the configuration, as JSON.")]
 Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]
@@ -37,8 +56,8 @@ def main() -> None:
     app()
 
 
-def run(stage: str, settings: str, threads: int, code: str, **paths: Any) -> None:
-    """Call a stage with its settings spread by name.
+def run(stage: str, settings: str, threads: int, code: str, **paths: Any) -> Any:
+    """Call a stage with its settings spread by name, and return what it returns.
 
     Args:
         stage: module of `pcc.stages` and function in it.
@@ -52,7 +71,7 @@ def run(stage: str, settings: str, threads: int, code: str, **paths: Any) -> Non
         if stage in TRAININGS and (processes := wanted_processes()) > 1:
             raise typer.Exit(launch(sys.argv[1:], processes))
         function = _stage(stage, max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
-        call_with(function, values, "settings", threads=threads, code=code, **paths)
+        return call_with(function, values, "settings", threads=threads, code=code, **paths)
 
 
 @contextmanager
@@ -66,7 +85,7 @@ def user_errors(stage: str) -> Iterator[None]:
         raise typer.Exit(2) from None
 
 
-def _stage(stage: str, threads: int) -> Callable[..., None]:
+def _stage(stage: str, threads: int) -> Callable[..., Any]:
     # Set before torch is imported: OpenMP reads it once.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     module = importlib.import_module(f"pcc.stages.{stage}")
@@ -91,6 +110,13 @@ def _by_role(given: list[str]) -> dict[str, Path]:
     if unclear := [item for item in given if "=" not in item]:
         raise InputError(f"--after {unclear[0]}: give ROLE=FOLDER, such as generator=results/…/classifier")
     return {role: Path(folder) for role, folder in (item.split("=", 1) for item in given)}
+
+
+def _factors(text: str) -> list[float]:
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError:
+        raise InputError(f"--scales: {text!r} is no list of factors; write it like 0.5,1,1.5") from None
 
 
 @app.command()
@@ -414,3 +440,52 @@ def doctor(
 ) -> None:
     """Tell what is installed and found, and what the configuration's runs will cost in time and disk."""
     run("doctor", "{}", threads, "", configfile=configfile, images=images)
+
+
+@app.command()
+def export(
+    segmenter: Annotated[Path, typer.Argument(help="Folder of a trained segmenter, or the folder above it.")],
+    output: Annotated[Path, typer.Option(help="Folder to write.")],
+    onnx: Annotated[bool, typer.Option(help="Write model.onnx too, and compare it with PyTorch.")] = True,
+) -> None:
+    """Write a trained segmenter as a folder that stands alone: weights, settings, model card, ONNX."""
+    run("export", "{}", 1, "", segmenter=segmenter, output=output, onnx=onnx)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="Folder of `pcc export`, or of a trained segmenter.")],
+    images: Annotated[list[str], typer.Argument(help="Photos, folders of photos, quoted patterns.")],
+    output: Annotated[Path, typer.Option(help="Folder of the results.")],
+    voc_test: Annotated[bool, typer.Option("--voc-test", help="Masks as VOC's server takes them.")] = False,
+    engine: Annotated[Engine, typer.Option(help="What computes.")] = Engine.torch,
+    scales: Annotated[str | None, typer.Option(help="Sizes of the views, such as 0.5,1,1.5.")] = None,
+    flip: Annotated[bool | None, typer.Option(help="See each view mirrored too.")] = None,
+    crf: Annotated[bool | None, typer.Option(help="Sharpen masks to colour edges.")] = None,
+    device: Annotated[Device, typer.Option(help="auto: a GPU where there is one.")] = Device.auto,
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave done images out.")] = False,
+    threads: Threads = CORES,
+) -> None:
+    """Predict the masks of photos; exit code 1 when some could not be. Left out, settings are the experiment's."""
+    with user_errors("predict"):
+        factors = None if scales is None else _factors(scales)
+    if device is Device.cpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch is imported
+    failed = run(
+        "predict",
+        "{}",
+        threads,
+        "",
+        model=model,
+        images=images,
+        output=output,
+        voc_test=voc_test,
+        engine=engine.value,
+        scales=factors,
+        flip=flip,
+        crf=crf,
+        device=device.value,
+        skip_existing=skip_existing,
+    )
+    if failed:
+        raise typer.Exit(1)

@@ -1,28 +1,21 @@
 """Predict the masks of one shard of validation images, at the images' own size."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.nn import functional
 
 from pcc import artifacts
-from pcc.data.images import image_size as own_size
-from pcc.data.images import read_image
 from pcc.data.manifest import Manifest, Record
-from pcc.data.samples import image_tensor
-from pcc.errors import call_with
 from pcc.files import digest, publish, resumable_directory
-from pcc.hardware import Precision, autocast, device
-from pcc.models.segmenter import Segmenter
+from pcc.hardware import Precision, device
 from pcc.parallel import map_in_processes
 from pcc.progress import track
-from pcc.refine.crf import dense_crf
+from pcc.stages.prediction import Views, class_probabilities, sharpened
 from pcc.stages.trained import load_segmenter
 
 
@@ -73,7 +66,8 @@ def segment(
     with resumable_directory(output, key) as work:
         records = Manifest.read(manifest, split, shard).records
         todo = [record for record in records if not (work / f"{record.image_id}.png").exists()]
-        probabilities = _probabilities(network, todo, image_size, scales, flip, precision)
+        views = Views(image_size, scales, flip)
+        probabilities = ((r, class_probabilities(network, r.image, views, precision)) for r in todo)
         # The CRF costs more than the network on most machines, so it gets the processes.
         finished = (
             map_in_processes(partial(_write, work, crf), probabilities, threads)
@@ -93,40 +87,7 @@ def segment(
         publish(work, output)
 
 
-def _probabilities(
-    network: Segmenter,
-    records: Sequence[Record],
-    side: int | None,
-    scales: Sequence[float],
-    flip: bool,
-    precision: Precision,
-) -> Iterator[tuple[Record, Tensor]]:
-    for record in records:
-        size = own_size(record.image) if side is None else (side, side)
-        total = torch.zeros(())
-        for scale in scales:
-            view = tuple(
-                max(1, round(edge * scale / network.multiple_of)) * network.multiple_of for edge in size
-            )
-            images = image_tensor(record.image, (view[0], view[1]))[None].to(device())
-            with torch.inference_mode(), autocast(precision):
-                logits = network(torch.cat([images, images.flip(-1)]) if flip else images)
-                seen = [logits[:1].softmax(1), *([logits[1:].softmax(1).flip(-1)] if flip else [])]
-                for probabilities in seen:
-                    total = total + functional.interpolate(
-                        probabilities.float().cpu(),
-                        own_size(record.image),
-                        mode="bilinear",
-                        align_corners=False,
-                    )
-        yield record, total[0] / (len(scales) * (1 + flip))
-
-
 def _write(work: Path, crf: Mapping[str, Any] | None, item: tuple[Record, Tensor]) -> None:
     record, probabilities = item
-    values = probabilities.numpy()
-    if crf is not None:
-        values = call_with(
-            dense_crf, crf, "prediction.crf", image=read_image(record.image), probabilities=values
-        )
+    values = sharpened(record.image, probabilities, crf)
     artifacts.write_mask(work / f"{record.image_id}.png", values.argmax(axis=0).astype(np.uint8))
