@@ -17,13 +17,20 @@ from typing import Annotated, Any
 import typer
 
 from pcc.errors import InputError, call_with
+from pcc.examples import epilog
 from pcc.launch import launch, wanted_processes
 
 TRAININGS = ("train", "train_boundary", "train_segmenter")  # spread over all GPUs that they are given
 
 CORES = os.cpu_count() or 1
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # boxes break examples into pieces that cannot be pasted
+    help=__doc__,
+)
 
 
 class Engine(StrEnum):
@@ -489,3 +496,8 @@ def predict(
     )
     if failed:
         raise typer.Exit(1)
+
+
+for _command in app.registered_commands:
+    assert _command.callback is not None
+    _command.epilog = epilog(_command.name or _command.callback.__name__)

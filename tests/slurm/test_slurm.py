@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 SMALL = ROOT / "tests/helpers/small.yaml"
 JOBS = 8
 CHECKPOINT_EVERY = 200  # steps; pcc.training's own
-TRAINING = "cam/seed-0/classifier"
-TELLING = (f"{TRAINING}/weights.safetensors", "cam/seed-0/cam/crf/light/predictions/*/*.png", "summary.csv")
+TRAINING = "pcc/seed-0/classifier"
+TELLING = (f"{TRAINING}/weights.safetensors", "pcc/seed-0/cam/crf/light/predictions/*/*.png", "summary.csv")
 
 QUICK = (
     *("--latency-wait", "5", "--slurm-init-seconds-before-status-checks", "2"),
@@ -88,8 +88,8 @@ def test_stopped_jobs_come_back_and_end_with_the_bytes_of_an_undisturbed_run(tmp
     process = subprocess.Popen(
         words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    log = broken / "small/logs/cam/seed-0/train.log"
-    work = broken / "small/cam/seed-0/.classifier.partial"
+    log = broken / "shapes/logs/pcc/seed-0/train.log"
+    work = broken / "shapes/pcc/seed-0/.classifier.partial"
 
     wait_for(lambda: list(work.glob("tensorboard/*")), 240, process)
     time.sleep(1)  # some steps in
@@ -102,7 +102,7 @@ def test_stopped_jobs_come_back_and_end_with_the_bytes_of_an_undisturbed_run(tmp
     wait_for(lambda: (work / "checkpoint.safetensors").stat().st_mtime_ns > saved, 120, process)
     killed = running_training()
     subprocess.run(["scancel", killed], check=True)  # SIGTERM, and SIGKILL at once or soon after
-    assert not (broken / "small" / TRAINING / "weights.safetensors").exists()
+    assert not (broken / "shapes" / TRAINING / "weights.safetensors").exists()
 
     said = process.communicate(timeout=600)[0]
     assert process.returncode == 0, said
@@ -110,4 +110,4 @@ def test_stopped_jobs_come_back_and_end_with_the_bytes_of_an_undisturbed_run(tmp
     states = {str(number): state for number, (state, _) in slurm_jobs().items() if number not in before}
     assert (states.pop(told), states.pop(killed)) == ("FAILED", "CANCELLED")
     assert list(states.values()) == ["COMPLETED"] * JOBS
-    assert telling(whole / "small") == telling(broken / "small")
+    assert telling(whole / "shapes") == telling(broken / "shapes")

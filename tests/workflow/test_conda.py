@@ -4,20 +4,27 @@ That the environments resolve on conda-forge cannot be shown here: the packages 
 """
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from pcc.cli import app
+from pcc.examples import EXAMPLES, example
 
 ROOT = Path(__file__).parents[2]
 SHIM = ROOT / "tests/conda"
 ENVIRONMENTS = sorted((ROOT / "workflow/envs").glob("*.yaml"))
 
 
-@pytest.mark.slow
-def test_the_workflow_runs_in_environments_made_by_conda(tmp_path: Path) -> None:
-    channel, work = tmp_path / "channel", tmp_path / "work"
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a small finished run by conda's environments, and what Snakemake said."""
+    folder = tmp_path_factory.mktemp("conda")
+    channel, work = folder / "channel", folder / "work"
     work.mkdir()
     subprocess.run([sys.executable, SHIM / "make_channel.py", channel, *ENVIRONMENTS], check=True)
     path = f"{SHIM / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -35,9 +42,30 @@ def test_the_workflow_runs_in_environments_made_by_conda(tmp_path: Path) -> None
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return work, done.stderr
+
+
+@pytest.mark.slow
+def test_the_workflow_runs_in_environments_made_by_conda(finished: tuple[Path, str]) -> None:
+    work, said = finished
     made = list((work / ".snakemake/conda").glob("*/bin/python"))
     assert len(made) == len(ENVIRONMENTS)
-    activated = {
-        line.split()[-1] for line in done.stderr.splitlines() if "Activating conda environment" in line
-    }
+    activated = {line.split()[-1] for line in said.splitlines() if "Activating conda environment" in line}
     assert len(activated) == len(made), "every environment was used"
+
+
+@pytest.mark.slow
+def test_every_example_of_the_help_works_when_pasted(
+    finished: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a run whose folders have the demo's names; SemPLeS's example wants another demo."""
+    monkeypatch.chdir(finished[0])
+    Path("config.yaml").write_bytes((ROOT / "tests/helpers/small.yaml").read_bytes())
+    runner = CliRunner()
+    for command in [name for name in EXAMPLES if name != "nouns"]:
+        program, *words = shlex.split(example(command))
+        done = runner.invoke(app, words)
+        assert (program, done.exit_code) == ("pcc", 0), (command, done.output, done.exception)
+        shown = runner.invoke(app, [command, "--help"]).output
+        pasted = shlex.split(shown.split("Example, after `make demo`:")[1].replace("\\\n", " "))
+        assert pasted == [program, *words], "what the help shows is that command"
