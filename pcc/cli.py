@@ -1,4 +1,4 @@
-"""The command line: ``pcc STAGE``, one sub-command per stage of the workflow, plus labels, inspect and doctor.
+"""The command line: ``pcc STAGE``, one sub-command per stage of the workflow, plus labels, inspect, gallery and doctor.
 
 Stages are imported when they are called, so that ``--help`` is quick and a stage's imports are its own.
 """
@@ -372,6 +372,34 @@ def inspect(
 ) -> None:
     """Draw an artifact."""
     run("inspect", "{}", 1, "", artifact=artifact, image_id=image_id, output=output, manifest=manifest)
+
+
+@app.command()
+def gallery(
+    results: Annotated[Path, typer.Argument(help="A data set's results, such as results/shapes.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Folder to write; RESULTS/gallery by default.", show_default=False)
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="At most so many images, spread over the data set.", min=1)
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Only experiments whose folder has this in it, such as pcc/seed-0; may be repeated."),
+    ] = None,
+    threads: Threads = 1,
+) -> None:
+    """Make a page to look through all images, maps and masks of a run; it opens without a server."""
+    run(
+        "gallery",
+        "{}",
+        threads,
+        "",
+        results=results,
+        output=output,
+        limit=limit,
+        only=only or [],
+    )
 
 
 @app.command()
