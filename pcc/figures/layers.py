@@ -9,7 +9,7 @@ from matplotlib import colormaps
 from PIL import Image
 
 from pcc.artifacts import palette
-from pcc.figures.pictures import HEAT
+from pcc.figures.pictures import HEAT, borders
 
 THUMBNAIL, PHOTO = 192, 1280  # longest sides in pixels
 SEEN_THROUGH = bytes([0, *[255] * 255])  # alpha by class id: background shows the photo
@@ -23,14 +23,20 @@ def photo_bytes(image: UInt8[np.ndarray, "H W 3"], side: int, quality: int = 85)
 
 
 def overlay_bytes(mask: UInt8[np.ndarray, "H W"], side: int = THUMBNAIL) -> bytes:
-    """A small PNG in the class colours, transparent where the mask says background, to lay over a photo."""
+    """A small PNG in the class colours, to lay over a photo: background is transparent, borders are white."""
     height, width = mask.shape
     shrink = min(1.0, side / max(mask.shape))
     size = max(1, round(width * shrink)), max(1, round(height * shrink))
-    small = Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)
-    coloured = Image.frombytes("P", small.size, small.tobytes())
-    coloured.putpalette(palette())
-    return _encoded(coloured, "PNG", optimize=True, transparency=SEEN_THROUGH)
+    ids = np.array(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+    colours = palette()
+    unused = np.setdiff1d(np.arange(1, 256), ids)
+    if unused.size:  # else every colour is a class's
+        white = int(unused[0])
+        ids[borders(ids)] = white
+        colours[3 * white : 3 * white + 3] = (255, 255, 255)
+    coloured = Image.frombytes("P", size, ids.tobytes())
+    coloured.putpalette(colours)
+    return _encoded(coloured, "PNG", transparency=SEEN_THROUGH)
 
 
 def grey_address(values: UInt8[np.ndarray, "H W"]) -> str:
@@ -39,7 +45,7 @@ def grey_address(values: UInt8[np.ndarray, "H W"]) -> str:
     A page that was opened from the file system may show picture files but not read their pixels; of an address that
     holds the picture itself it may.
     """
-    png = _encoded(Image.fromarray(values), "PNG", optimize=True)
+    png = _encoded(Image.fromarray(values), "PNG")
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 

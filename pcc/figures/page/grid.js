@@ -3,7 +3,7 @@
 
 const Grid = (() => {
   const scroller = document.getElementById("scroller"), list = document.getElementById("grid");
-  const GAP = 12, PAD = 14, TEXT = 78, SPARE_ROWS = 2;
+  const GAP = 12, PAD = 14, TEXT = 94, SPARE_ROWS = 2;
   const cards = new Map(); // place in the order → <li>
   let order = [], active = 0, wish = 170, waiting = false;
   let columns = 1, width = 1, height = 1;
@@ -76,7 +76,7 @@ const Grid = (() => {
       frame.append(over);
     }
     link.append(frame, element("span", "id", id), element("span", "tags", Model.names(GALLERY.tags[i]).join(", ") || "no tags"));
-    link.append(element("span", "numbers", facts(i, layer, state)));
+    for (const line of facts(i, layer, state)) link.append(element("span", "numbers", line));
     card.append(link);
     return card;
   }
@@ -89,14 +89,14 @@ const Grid = (() => {
     return image;
   }
 
+  // Two lines: what was measured on the image itself, and how good its layer is.
   function facts(i, layer, state) {
-    const size = GALLERY.sizes[i], parts = [size ? `${size[0]} × ${size[1]}` : "no photo"];
-    if (layer) parts.push(`things ${Model.percent(layer.share[i], 0)}`);
-    const iou = layer?.iou?.[i] ?? null, confidence = Model.confidence(state.experiment, i);
-    if (iou !== null) parts.push(`IoU to truth ${Model.percent(iou)}`);
-    if (confidence !== null) parts.push(`confidence ${confidence.toFixed(2)}`);
-    if (Object.values(GALLERY.truth.faults).length && GALLERY.truth.faults[GALLERY.ids[i]]) parts.push("truth unreadable");
-    return parts.join(" · ");
+    const size = GALLERY.sizes[i], iou = layer?.iou?.[i] ?? null, confidence = Model.confidence(state.experiment, i);
+    const first = [size ? `${size[0]} × ${size[1]}` : "no photo"], second = [];
+    if (layer) first.push(`things ${Model.percent(layer.share[i], 0)}`);
+    if (iou !== null) second.push(`IoU to truth ${Model.percent(iou)}`);
+    if (confidence !== null) second.push(`confidence ${confidence.toFixed(2)}`);
+    return [first.join(" · "), second.join(" · ")];
   }
 
   function redraw() {

@@ -70,6 +70,6 @@ const Model = (() => {
     photo: (i) => `photos/${encodeURIComponent(ids[i])}.jpg`,
     names: (classes) => classes.map((id) => GALLERY.classes[id]),
     className: (id) => (id === 255 ? "left open" : GALLERY.classes[id] ?? `class ${id}`),
-    percent: (value, digits = 1) => `${(100 * value).toFixed(digits)} %`,
+    percent: (value, digits = 1) => `${(100 * value).toFixed(digits)}\u00a0%`,
   };
 })();

@@ -21,8 +21,15 @@ const Paint = (() => {
     canvas.getContext("2d").putImageData(picture, 0, 0);
   }
 
-  const mask = (canvas, { width, height, values }) =>
-    fill(canvas, width, height, classes, (n) => (values[n] === 0 ? -1 : values[n]));
+  // In the class colours, background seen through; borders white, as the palette alone does not part every pair.
+  function mask(canvas, { width, height, values }) {
+    const WHITE = 256, colours = new Uint8Array([...classes, 255, 255, 255]);
+    fill(canvas, width, height, colours, (n) => {
+      const here = values[n];
+      if ((n % width && values[n - 1] !== here) || (n >= width && values[n - width] !== here)) return WHITE;
+      return here === 0 ? -1 : here;
+    });
+  }
 
   function map(canvas, grid, [width, height]) {
     const values = resized(grid, width, height);
@@ -62,11 +69,11 @@ const Paint = (() => {
     if (a.width !== b.width || a.height !== b.height) return null;
     let count = 0;
     for (let n = 0; n < a.values.length; n++) count += a.values[n] !== b.values[n];
-    // Stripes of two colours stand out from every class colour and from every photo.
-    const stripes = new Uint8Array([255, 255, 255, 215, 0, 120]);
+    // Yellow and black stripes stand out from every class colour, none of which is so bright, and from every photo.
+    const stripes = new Uint8Array([0, 0, 0, 255, 221, 0]);
     if (canvas) {
       fill(canvas, a.width, a.height, stripes, (n) =>
-        a.values[n] === b.values[n] ? -1 : (Math.floor(n / a.width) + (n % a.width)) % 4 < 1 ? 0 : 1);
+        a.values[n] === b.values[n] ? -1 : (Math.floor(n / a.width) + (n % a.width)) % 4 < 2 ? 0 : 1);
     }
     return count;
   }
