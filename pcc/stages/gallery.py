@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
+from typing import TypeVar
 
 from pcc.data import ids
 from pcc.data.manifest import Dataset, Manifest, Record
@@ -17,6 +18,7 @@ from pcc.stages.gallery_data import page_data, write_page
 from pcc.stages.gallery_layers import Facts, Job, Layer, is_fresh, jobs, make, read_made, write, write_made
 
 CHUNK, SAMPLE = 8, 3
+T = TypeVar("T")
 BLOCK = 4096  # a file takes whole blocks of the disk
 MIB = 2**20
 
@@ -79,7 +81,7 @@ def read_results(results: Path) -> Manifest:
     return data
 
 
-def spread(records: Sequence[Record], limit: int | None) -> list[Record]:
+def spread(records: Sequence[T], limit: int | None) -> list[T]:
     """``limit`` records at equal distances, the first among them; all where there are not more."""
     if limit is None or limit >= len(records):
         return list(records)

@@ -183,7 +183,10 @@ def _scores(job: Job, mask: UInt8[np.ndarray, "H W"]) -> Facts:
         return facts
     prediction = predicted_mask(job.layer.kind, job.source) if isinstance(job.source, Path) else mask
     try:
-        confusion = confusion_matrix(prediction, read_mask(truth_file), job.layer.num_classes)
+        truth = read_mask(truth_file)
+        if prediction.shape != truth.shape:
+            raise ValueError(f"mask is {prediction.shape} but the true one {truth.shape} (height, width)")
+        confusion = confusion_matrix(prediction, truth, job.layer.num_classes)
     except (InputError, ValueError) as error:
         return facts | {"unscored": " ".join(str(error).split())}
     score = mean_iou(confusion, job.layer.eval_ids)
