@@ -3,7 +3,6 @@
 import json
 import logging
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -155,7 +154,7 @@ def test_sorting(page: Page, run: Path) -> None:
     }
     assert page.ids()[:-1] == sorted(best, key=lambda i: best[i]) and page.ids()[-1] == "im00"
     words = [e.text for e in page.driver.find_elements(By.CSS_SELECTOR, "#grid .numbers:last-child")]
-    assert words[0] == f"IoU to truth {100 * min(best.values()):.1f}\u00a0%".replace("\u00a0", " ")
+    assert words[0].startswith(f"IoU to truth {100 * min(best.values()):.1f} % · confidence 0.")
     Select(page.at("#sort")).select_by_value("iou-down")
     assert page.ids()[:-1] == sorted(best, key=lambda i: -best[i])
     Select(page.at("#sort")).select_by_value("confidence-up")
@@ -282,6 +281,7 @@ def test_side_by_side_counts_the_changed_pixels(page: Page, run: Path) -> None:
     marks = page.painted(".pane:last-child .marks")
     np.testing.assert_array_equal(marks[..., 3] == 255, changed)
     assert page.at(".pane:last-child .marks").is_displayed()
+    page.js("document.activeElement.blur()")  # letters in a list of choices choose from it
     page.press("d")
     page.wait(lambda: not page.at(".pane:last-child .marks").is_displayed())
     assert len(page.driver.find_elements(By.CSS_SELECTOR, "figure")) == 2
@@ -349,12 +349,12 @@ def test_everything_has_a_name(page: Page) -> None:
 def test_ten_thousand_images_scroll(
     run: Path, driver: Chrome, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    shutil.copytree(run / "gallery", tmp_path / "many")
+    gallery(run, tmp_path / "many", only=["pcc/seed-0/cam/crf"])
     multiply(tmp_path / "many", MANY)
     page = Page(driver, tmp_path / "many")
     page.open()
     assert page.at("#count").text == f"{MANY} images"
-    found = scroll(driver, 120)
+    found = scroll(driver, 100)
     frames = np.percentile(found["times"], (50, 95)).round(1).tolist()
     record_property("frame_ms_median_p95", frames)
     logging.getLogger(__name__).info("median and 95th percentile of a frame: %s ms", frames)
@@ -364,5 +364,5 @@ def test_ten_thousand_images_scroll(
     assert page.js("return document.activeElement.dataset.place") == str(MANY - 1)
     assert page.js("return document.querySelectorAll('*').length") < 2500
     page.at("#q").send_keys("00999")
-    assert page.at("#count").text == f"20 of {MANY} images"
+    assert page.at("#count").text == f"11 of {MANY} images"
     assert driver.get_log("browser") == []
