@@ -77,25 +77,30 @@ def multiply(gallery: Path, images: int) -> None:
 
 
 FRAMES = """
-const done = arguments[arguments.length - 1], scroller = document.getElementById("scroller"), steps = arguments[0];
-const far = scroller.scrollHeight - scroller.clientHeight, times = [], cards = [];
+const done = arguments[arguments.length - 1], steps = arguments[0], leaping = arguments[1];
+const scroller = document.getElementById("scroller"), far = scroller.scrollHeight - scroller.clientHeight;
+const times = [], cards = [];
 let before = performance.now(), n = 0;
 function frame(now) {
   times.push(now - before);
   before = now;
   cards.push(document.querySelectorAll("#grid li").length);
   if (n === steps) return done({ times: times.slice(1), cards: Math.max(...cards), top: scroller.scrollTop, far });
-  // Slowly, as a wheel does, and in the second half in leaps, as one who drags the bar does.
-  scroller.scrollTop = n < steps / 2 ? 90 * n : far * (2 * n / steps - 1);
   n++;
+  scroller.scrollTop = leaping ? (far * n) / steps : 90 * n;
   requestAnimationFrame(frame);
 }
 requestAnimationFrame(frame);
 """
 
 
-def scroll(driver: webdriver.Chrome, steps: int) -> dict[str, Any]:
-    """Scroll through the whole grid: milliseconds of each frame, the most cards there ever were, where it ended."""
+def scroll(driver: webdriver.Chrome, steps: int, leaping: bool) -> dict[str, Any]:
+    """Scroll down, by 90 pixels a frame as a wheel does, or in equal leaps through everything as who drags the bar.
+
+    Returns:
+        ``times`` of the frames in milliseconds, the most ``cards`` there ever were, ``top``, where it ended, and
+        ``far``, the end.
+    """
     driver.set_script_timeout(300)
-    result: dict[str, Any] = driver.execute_async_script(FRAMES, steps)
+    result: dict[str, Any] = driver.execute_async_script(FRAMES, steps, leaping)
     return result

@@ -7,6 +7,7 @@ const Grid = (() => {
   const cards = new Map(); // place in the order → <li>
   let order = [], active = 0, wish = 170, waiting = false;
   let columns = 1, width = 1, height = 1;
+  let lastTop = 0, settling = 0;
 
   function measure() {
     const inside = scroller.clientWidth - 2 * PAD;
@@ -22,6 +23,11 @@ const Grid = (() => {
   function render() {
     waiting = false;
     const row = height + GAP;
+    // Who leaps through thousands sees ids fly by; pictures come where they stop.
+    const leaps = Math.abs(scroller.scrollTop - lastTop) > scroller.clientHeight / 2;
+    lastTop = scroller.scrollTop;
+    clearTimeout(settling);
+    if (leaps) settling = setTimeout(showPictures, 80);
     const first = Math.max(0, Math.floor(scroller.scrollTop / row) - SPARE_ROWS) * columns;
     const last = Math.ceil((scroller.scrollTop + scroller.clientHeight) / row + SPARE_ROWS) * columns;
     const wanted = new Set();
@@ -35,6 +41,14 @@ const Grid = (() => {
       }
     }
     for (const place of [...wanted].sort((a, b) => a - b)) if (!cards.has(place)) insert(place);
+    if (!leaps) showPictures();
+  }
+
+  function showPictures() {
+    for (const image of list.querySelectorAll("img[data-src]")) {
+      image.src = image.dataset.src;
+      delete image.dataset.src;
+    }
   }
 
   // In the order of the images, for those who go through the document one by one.
@@ -85,7 +99,7 @@ const Grid = (() => {
     const image = new Image();
     image.alt = words;
     image.decoding = "async";
-    image.src = address;
+    image.dataset.src = address;
     return image;
   }
 
