@@ -385,7 +385,9 @@ def gallery(
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Only experiments whose folder has this in it, such as pcc/seed-0; may be repeated."),
+        typer.Option(
+            help="Only experiments whose folder has this in it, such as pcc/seed-0; may be repeated."
+        ),
     ] = None,
     threads: Threads = 1,
 ) -> None:

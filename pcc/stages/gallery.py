@@ -143,9 +143,7 @@ def update(
     work = chain.from_iterable(pending(number) for number, ids_ in enumerate(stale) if ids_)
     numbers = {layer.folder: number for number, layer in enumerate(layers)}
     total = sum(map(len, stale))
-    done = chain.from_iterable(
-        map_in_processes(partial(_write_chunk, output), chunked(work, CHUNK), threads)
-    )
+    done = chain.from_iterable(map_in_processes(partial(_write_chunk, output), chunked(work, CHUNK), threads))
     try:
         for folder, image_id, facts in track(done, "gallery", total) if total else ():
             known[numbers[folder]][image_id] = facts

@@ -154,9 +154,7 @@ def _photo(job: Job) -> tuple[Facts, tuple[bytes, bytes]]:
 
 
 def _mask(job: Job) -> tuple[Facts, tuple[bytes, bytes]]:
-    mask = (
-        predicted_mask("maps", job.source) if isinstance(job.source, Maps) else read_mask(Path(job.source))
-    )
+    mask = predicted_mask("maps", job.source) if isinstance(job.source, Maps) else read_mask(Path(job.source))
     content: Facts = {
         "of": job.stem,
         "size": [mask.shape[1], mask.shape[0]],

@@ -124,9 +124,7 @@ def test_filters(page: Page, run: Path) -> None:
     page.at("#tags input[value='3']").click()
     assert page.ids() == boats and 0 < len(boats) < TRAIN + VAL
     page.at("#tags input[value='1']").click()
-    assert page.ids() == [
-        i for i, tags in zip(data["ids"], data["tags"], strict=True) if {1, 3} <= set(tags)
-    ]
+    assert page.ids() == [i for i, tags in zip(data["ids"], data["tags"], strict=True) if {1, 3} <= set(tags)]
     page.at("#reset").click()
     Select(page.at("#cluster")).select_by_visible_text("taxonomy: vehicle")
     assert page.ids() == boats
@@ -301,7 +299,7 @@ function behind(element) {
     if (colour.length < 4 || colour[3] > 0) return colour;
   }
 }
-return [...document.querySelectorAll("body *")].filter((e) => e.checkVisibility() && !e.disabled && !e.closest(":disabled")
+return [...document.querySelectorAll("body *")].filter((e) => e.checkVisibility() && !e.closest(":disabled")
   && [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim())).map((e) => {
     const [a, b] = [light(channels(getComputedStyle(e).color)), light(behind(e))].sort((x, y) => y - x);
     return [(a + 0.05) / (b + 0.05), e.textContent.slice(0, 40)];
