@@ -240,6 +240,11 @@ def test_a_card_opens_and_back_leads_out(page: Page) -> None:
     assert page.at("#viewer-title").text == "im05" and "experiment=" in page.driver.current_url
     page.driver.back()
     page.wait(lambda: not page.at("#viewer").is_displayed())
+    page.driver.forward()
+    page.wait(lambda: page.at("#viewer").is_displayed())
+    page.at("#next").click()
+    page.at("#close").click()
+    page.wait(lambda: page.js("return document.activeElement.dataset.place") == "6")
 
 
 def test_masks_are_in_the_class_colours(page: Page, run: Path) -> None:

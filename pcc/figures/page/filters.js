@@ -17,10 +17,10 @@ const Filters = (() => {
   function sorts(state) {
     const entries = [["id", "order of the data set"]];
     if (Model.scored(state.experiment)) {
-      entries.push(["iou-up", "IoU with true masks, worst first"], ["iou-down", "IoU with true masks, best first"]);
+      entries.push(["iou-up", "IoU to truth, worst first"], ["iou-down", "IoU to truth, best first"]);
     }
     if (Model.judged(state.experiment)) {
-      entries.push(["confidence-up", "confidence (label-free), least first"], ["confidence-down", "confidence (label-free), most first"]);
+      entries.push(["confidence-up", "confidence, least first"], ["confidence-down", "confidence, most first"]);
     }
     if (state.experiment || state.layer === "truth") entries.push(["share-up", "share of things, smallest first"], ["share-down", "share of things, largest first"]);
     return entries;
@@ -53,7 +53,7 @@ const Filters = (() => {
     if (Model.scored(state.experiment)) lines.push("IoU is measured with the true masks: mean over the classes of one image.");
     if (Model.oracle(state.experiment)) lines.push("Oracle: true masks chose something on the way to this experiment.");
     if (Model.supervised(state.experiment)) lines.push("Trained on true masks, not on tags.");
-    if (Model.judged(state.experiment)) lines.push("Confidence looks at no mask: mean over an image's classes.");
+    if (Model.judged(state.experiment)) lines.push("Confidence is label-free, it looks at no mask: mean over the classes of one image.");
     at("note").textContent = lines.join(" ");
   }
 

@@ -5,6 +5,7 @@ const Grid = (() => {
   const scroller = document.getElementById("scroller"), list = document.getElementById("grid");
   const GAP = 12, PAD = 14, TEXT = 94, SPARE_ROWS = 2;
   const cards = new Map(); // place in the order → <li>
+  const spare = []; // cards out of sight, to be filled again
   let order = [], active = 0, wish = 170, waiting = false;
   let columns = 1, width = 1, height = 1;
   let lastTop = 0, settling = 0;
@@ -38,6 +39,7 @@ const Grid = (() => {
       if (!wanted.has(place)) {
         card.remove();
         cards.delete(place);
+        spare.push(card);
       }
     }
     for (const place of [...wanted].sort((a, b) => a - b)) if (!cards.has(place)) insert(place);
@@ -72,26 +74,33 @@ const Grid = (() => {
     return made;
   }
 
+  function blank() {
+    const card = element("li"), link = element("a", "card");
+    link.append(...["frame", "id", "tags", "numbers", "numbers"].map((name) => element("span", name)));
+    card.append(link);
+    return card;
+  }
+
   function made(place) {
     const i = order[place], state = State.get(), id = GALLERY.ids[i];
+    const tags = Model.names(GALLERY.tags[i]).join(", ") || "no tags";
     const layer = Model.layerOf(state.experiment, i, state.layer);
-    const card = element("li"), link = element("a", "card"), frame = element("span", "frame");
+    const card = spare.pop() ?? blank(), link = card.firstChild, [frame, ...lines] = link.children;
     card.setAttribute("aria-posinset", place + 1);
     card.setAttribute("aria-setsize", order.length);
     card.style.transform = `translate(${PAD + (place % columns) * (width + GAP)}px, ${PAD + Math.floor(place / columns) * (height + GAP)}px)`;
     link.href = State.address({ image: id });
     link.tabIndex = place === active ? 0 : -1;
     link.dataset.place = place;
-    if (GALLERY.problems[i]) frame.append(element("span", "fault", GALLERY.problems[i]));
-    else frame.append(picture(Model.thumb(i), `${id}: ${Model.names(GALLERY.tags[i]).join(", ") || "no tags"}`));
+    // New pictures, not new addresses for the old ones: those would go on showing another image until they are read.
+    const photo = GALLERY.problems[i] ? element("span", "fault", GALLERY.problems[i]) : picture(Model.thumb(i), `${id}: ${tags}`);
+    frame.replaceChildren(photo);
     if (layer) {
       const over = picture(Model.path(layer, i, ".png"), "");
       over.className = "over";
       frame.append(over);
     }
-    link.append(frame, element("span", "id", id), element("span", "tags", Model.names(GALLERY.tags[i]).join(", ") || "no tags"));
-    for (const line of facts(i, layer, state)) link.append(element("span", "numbers", line));
-    card.append(link);
+    [id, tags, ...facts(i, layer, state)].forEach((text, n) => { lines[n].textContent = text; });
     return card;
   }
 
@@ -116,6 +125,7 @@ const Grid = (() => {
   function redraw() {
     measure();
     for (const card of cards.values()) card.remove();
+    spare.push(...cards.values());
     cards.clear();
     render();
   }
@@ -135,6 +145,7 @@ const Grid = (() => {
   }
 
   function activate(place, focus = true) {
+    if (!order.length) return;
     const before = cards.get(active)?.firstChild;
     if (before) before.tabIndex = -1;
     active = Math.min(order.length - 1, Math.max(0, place));

@@ -5,7 +5,7 @@ const Viewer = (() => {
   const at = (id) => document.getElementById(id), dialog = at("viewer");
   const panes = [new Pane(), new Pane()];
   let shown = []; // what the panes show: { path, layer, content }
-  let turn = 0;
+  let turn = 0, latest = -1; // latest: number of the image last shown
 
   // Side by side, both panes show the same kind: the furthest that both have, unless one was chosen.
   function choiceFor(state, i, paths) {
@@ -26,6 +26,7 @@ const Viewer = (() => {
     }
     if (i < 0) return nothing(state.image);
     at("viewer-body").hidden = false;
+    latest = i;
     const mine = ++turn, order = Grid.order(), place = Grid.placeOf(i);
     at("viewer-title").textContent = state.image;
     at("viewer-place").textContent = place < 0 ? "not among the images chosen" : `${place + 1} of ${order.length}`;
@@ -183,8 +184,8 @@ const Viewer = (() => {
     at("viewer-with").addEventListener("change", () => State.set({ with: at("viewer-with").value }));
     at("changed-toggle").addEventListener("click", () => State.set({ changes: State.get().changes === "1" ? "0" : "1" }));
     dialog.addEventListener("close", () => {
-      const place = Grid.placeOf(Model.number(State.get().image));
       if (State.get().image) State.set({ image: "" });
+      const place = Grid.placeOf(latest); // the focus goes to its card, wherever the view was opened from
       if (place >= 0) Grid.activate(place);
     });
   }
