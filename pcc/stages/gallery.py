@@ -90,10 +90,9 @@ def spread(records: Sequence[T], limit: int | None) -> list[T]:
 
 def located(records: Sequence[Record], results: Path) -> list[Record]:
     """Records with paths that lead from here: manifests are relative to where the workflow ran, above the results."""
-    if not records:
-        return []
-    folders = (Path(), *results.absolute().parents)
-    home = next((folder for folder in folders if (folder / records[0].image).is_file()), Path())
+    folders, few = (Path(), *results.absolute().parents), records[:20]  # some may be missing
+    there = (folder for folder in folders if any((folder / r.image).is_file() for r in few))
+    home = next(there, Path())
     return [
         Record(
             r.image_id,
