@@ -107,6 +107,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         results = given.results or minimal_run(folder / "results")
+        shown = given.results.name if given.results else PHOTOS.name if PHOTOS.is_dir() else "drawn noise"
         page = folder / "gallery"
         started = time.perf_counter()
         gallery(results, page, limit=IMAGES, threads=os.cpu_count() or 1)
@@ -124,9 +125,8 @@ def main() -> None:
     for name, frame in frames.items():
         print(f"{MANY:>6} images  {name:<26} {frame['median_ms']:8.1f} ms  {frame['p95_ms']:8.1f} ms (95 %)")
     rounded = {name: round(value, 2) for name, value in seconds.items()}
-    print(
-        json.dumps({"claim": "gallery", "images": images, "seconds": rounded, "many": MANY, "frames": frames})
-    )
+    result = {"images": images, "of": shown, "seconds": rounded, "many": MANY, "frames": frames}
+    print(json.dumps({"claim": "gallery", **result}))
     sys.exit(seconds["first_letter_took_effect"] > LIMIT)
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -93,19 +94,7 @@ def located(records: Sequence[Record], results: Path) -> list[Record]:
     folders, few = (Path(), *results.absolute().parents), records[:20]  # some may be missing
     there = (folder for folder in folders if any((folder / r.image).is_file() for r in few))
     home = next(there, Path())
-    return [
-        Record(
-            r.image_id,
-            home / r.image,
-            r.labels,
-            r.mask and home / r.mask,
-            r.split,
-            r.shard,
-            r.scored,
-            r.where,
-        )
-        for r in records
-    ]
+    return [replace(r, image=home / r.image, mask=r.mask and home / r.mask) for r in records]
 
 
 def layers_of(dataset: Dataset, steps: Sequence[Step]) -> list[Layer]:
