@@ -338,6 +338,14 @@ def test_words_can_be_read_in_both_schemes(page: Page, scheme: str) -> None:
     page.js("localStorage.clear()")
 
 
+def test_nothing_moves_for_those_who_asked_for_that(page: Page) -> None:
+    duration = "return getComputedStyle(document.querySelector('.card')).transitionDuration"
+    for value, seconds in (("no-preference", "0.12s"), ("reduce", "0s")):
+        features = [{"name": "prefers-reduced-motion", "value": value}]
+        page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        assert page.js(duration) == seconds
+
+
 def test_everything_has_a_name(page: Page) -> None:
     page.open(image="im05", **{"with": THEIRS})
     page.wait(lambda: page.at("#facts").text)
