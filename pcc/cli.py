@@ -437,6 +437,36 @@ def inspect(
 
 
 @app.command()
+def gallery(
+    results: Annotated[Path, typer.Argument(help="A data set's results, such as results/shapes.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Folder to write; RESULTS/gallery by default.", show_default=False)
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="At most so many images, spread over the data set.", min=1)
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only experiments whose folder has this in it, such as pcc/seed-0; may be repeated."
+        ),
+    ] = None,
+    threads: Threads = 1,
+) -> None:
+    """Make a page to look through all images, maps and masks of a run; it opens without a server."""
+    run(
+        "gallery",
+        "{}",
+        threads,
+        "",
+        results=results,
+        output=output,
+        limit=limit,
+        only=only or [],
+    )
+
+
+@app.command()
 def doctor(
     configfile: Annotated[Path, typer.Option(help="Configuration to judge by.")] = Path("config.yaml"),
     images: Annotated[

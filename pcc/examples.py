@@ -72,6 +72,7 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any] | None]] = {
         {"source": "masks", "path": f"{RESULTS}/data/masks", "classes": CLASSES},
     ),
     "inspect": (f"{SEGMENTER}/metrics.json --output tried/confusion.png", None),
+    "gallery": (f"{RESULTS} --limit 50 --output tried/gallery", None),
     "doctor": ("--configfile config.yaml", None),
     "export": (f"{SEGMENTER} --output tried/model", None),
     "predict": (f"tried/model '{RESULTS}/data/images/val_*0.png' --output tried/photos", None),

@@ -43,4 +43,4 @@ def test_every_stage_of_the_workflow_has_its_command() -> None:
         "evaluate",
         "report",
     }
-    assert stages | {"labels", "inspect", "doctor", "export", "predict"} == commands
+    assert stages | {"labels", "inspect", "gallery", "doctor", "export", "predict"} == commands

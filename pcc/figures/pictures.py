@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -47,7 +47,7 @@ def overlay(
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Lay a mask over its image: background shows the image, every other id its colour, borders in white."""
     mixed = np.where((mask > 0)[..., None], opacity * _table()[mask] + (1 - opacity) * grey(image), image)
-    mixed[_borders(mask)] = 255
+    mixed[borders(mask)] = 255
     return mixed.astype(np.uint8)
 
 
@@ -166,7 +166,8 @@ def colour_bar(figure: Figure, left: float, top: float, label: str) -> None:
     text_at(figure, left + CELL[0] * 0.6 + 0.1, top, label, fontsize=TEXT["small"])
 
 
-def _borders(mask: UInt8[np.ndarray, "H W"]) -> np.ndarray:
+def borders(mask: UInt8[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+    """Pixels of another id than their left or upper neighbour."""
     border = np.zeros(mask.shape, dtype=bool)
     border[:, 1:] |= mask[:, 1:] != mask[:, :-1]
     border[1:] |= mask[1:] != mask[:-1]
