@@ -399,7 +399,7 @@ def init(
         bool, typer.Option("--allow-unlabelled", help="Photos without a tag are all background.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the configuration if it is there.")] = False,
-    threads: Threads = 1,
+    threads: Threads = os.cpu_count() or 1,
 ) -> None:
     """Propose a configuration for a folder of tagged photos, and tell what it will cost here."""
     run(

@@ -23,15 +23,9 @@ def untagged(files: Iterable[Path], manifest: Manifest) -> list[Path]:
     return [file for file in files if file.resolve() not in known]
 
 
-def split_problems(manifest: Manifest) -> Iterator[str]:
-    """Splits and classes that nothing could be learned from; one line each."""
+def untrained_classes(manifest: Manifest) -> Iterator[str]:
+    """Classes that nothing could be learned of, as no training image has them; one line each."""
     members = {split: [r for r in manifest.records if r.split == split] for split in SPLITS}
-    if empty := [split for split in SPLITS if not members[split]]:
-        yield (
-            f"data set {manifest.dataset.name}: split {empty[0]} is empty with {len(manifest.records)} images; "
-            "add images, or give --val-share another value between 0 and 1"
-        )
-        return
     trained, tested = (tag_counts(members[split], manifest.dataset.classes) for split in SPLITS)
     for name, count in trained.items():
         if not count:

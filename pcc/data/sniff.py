@@ -186,11 +186,13 @@ def _tags_column(table: Path, columns: Sequence[str]) -> str:
 def separator_of(cells: Iterable[str]) -> str:
     """What stands between two tags of a cell: the first sign that is met in any.
 
-    A blank may be part of a name ("potted plant"): it separates only where that leaves fewer tags than cells differ.
+    A blank may be part of a name ("potted plant"): it separates only where its words recur, so that there are no more
+    of them than there are different cells.
     """
     distinct = {cell.strip() for cell in cells if cell.strip()}
     for sign in SEPARATORS[:-1]:
         if any(sign in cell for cell in distinct):
             return sign
     words = {word for cell in distinct for word in split_tags(cell, " ")}
-    return " " if len(words) < len(distinct) else SEPARATORS[0]
+    blanks = any(" " in cell for cell in distinct)
+    return " " if blanks and len(words) <= len(distinct) else SEPARATORS[0]

@@ -19,7 +19,7 @@ from rich.table import Table
 from pcc.clusters.chat import ADDRESS, KEY
 from pcc.data import folder as reader
 from pcc.data.checks import find_problems
-from pcc.data.doubts import doubts, split_problems, tag_counts, untagged
+from pcc.data.doubts import doubts, untrained_classes, tag_counts, untagged
 from pcc.data.manifest import SPLITS, Manifest
 from pcc.data.sniff import look
 from pcc.errors import InputError, call_with
@@ -96,8 +96,8 @@ def init(
             f"{file}: image has no row in {settings['tags']}; give it one, or leave such out with --skip-untagged"
             for file in left_out
         ]
-    # With faulty rows left out, splits and classes look emptier than they are.
-    if problems := problems or list(split_problems(manifest)):
+    # With faulty rows left out, classes look emptier than they are.
+    if problems := problems or list(untrained_classes(manifest)):
         raise InputError(problems)
     network, is_vit = find_network(weights_file)
     proposal = Proposal(
@@ -221,7 +221,7 @@ def _tell(
     for row in (
         ("images", f"{len(manifest.records)}; {told}"),
         ("classes", f"{len(proposal.classes)}: {tags}"),
-        ("without tags", f"{bare} with an empty row, {len(left_out)} without a row, left out"),
+        ("without tags", f"{bare}, all background; {len(left_out)} left out, as no row names them"),
         ("split", f"{proposal.train} train, {proposal.val} val"),
         ("masks", masks if proposal.splits else "none, so nothing is scored"),
         ("network", f"{network}; {proposal.image_size} pixels"),
