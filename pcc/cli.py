@@ -20,6 +20,8 @@ from pcc.launch import launch, wanted_processes
 
 TRAININGS = ("train", "train_boundary", "train_segmenter")  # spread over all GPUs that they are given
 
+CORES = os.cpu_count() or 1
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 Settings = Annotated[str, typer.Option(help="The stage's slice of the configuration, as JSON.")]
@@ -399,7 +401,7 @@ def init(
         bool, typer.Option("--allow-unlabelled", help="Photos without a tag are all background.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the configuration if it is there.")] = False,
-    threads: Threads = os.cpu_count() or 1,
+    threads: Threads = CORES,
 ) -> None:
     """Propose a configuration for a folder of tagged photos, and tell what it will cost here."""
     run(

@@ -1,7 +1,7 @@
 """How long a configuration runs and how much disk it fills.
 
-Time. Each distinct backbone runs forward once (after a warm-up) on one image of at most 256 pixels, with random
-weights; its seconds are taken to grow with the number of pixels. Then, for each experiment and seed, shared jobs once,
+Time. Each distinct backbone runs forward three times (after a warm-up) on one image of at most 256 pixels, with random
+weights; the quickest is taken to grow with the number of pixels. Then, for each experiment and seed, shared jobs once,
   training     = images × epochs × forward at the training size × 3 (forward and backward); × 1 where
                  ``unfrozen_blocks`` is 0; with ``cache_features``, one forward pass per image and nothing else
   localization = images × forward × sum of the squared scales × 2 if mirrored, for each network involved

@@ -5,7 +5,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from rich.table import Table
 from pcc.clusters.chat import ADDRESS, KEY
 from pcc.data import folder as reader
 from pcc.data.checks import find_problems
-from pcc.data.doubts import doubts, untrained_classes, tag_counts, untagged
+from pcc.data.doubts import doubts, tag_counts, untagged, untrained_classes
 from pcc.data.manifest import SPLITS, Manifest
 from pcc.data.sniff import look
 from pcc.errors import InputError, call_with
@@ -140,7 +140,7 @@ def find_network(weights_file: Path | None) -> tuple[dict[str, Any], bool]:
         )
     network: dict[str, Any] = {"name": stem, "weights": weights_file.as_posix()}
     is_vit = call_with(Backbone, {"name": stem}, "--weights").is_vit
-    network["settings"] = {"img_size": SIZES[0]} if is_vit else {"output_stride": STRIDE}
+    network["settings"] = {} if is_vit else {"output_stride": STRIDE}
     call_with(Backbone, network, "--weights")
     return network, is_vit
 
@@ -161,7 +161,12 @@ def fit(proposal: Proposal, images: Images, threads: int) -> tuple[Proposal, Est
 
     most = max(LEAST_TIME, TIME_PER_IMAGE * (images.train + images.val))
     for size in SIZES:
-        proposal = replace(proposal, image_size=size)
+        why = (
+            "smaller is quicker and coarser"
+            if size == SIZES[0]
+            else f"more would take too long here; {SIZES[0]} is better"
+        )
+        proposal = replace(proposal, image_size=size, why_size=why)
         expected = judge(proposal)
         if sum(expected.seconds.values()) <= most:
             break
@@ -232,18 +237,20 @@ def _tell(
     console.print(table)
     console.print("\nExpected on this machine, one job after another, an order of magnitude:")
     console.print(times_table(expected))
-    for line in [*doubts(manifest), *(line for line in (missing, full) if line), *_large(expected)]:
+    for line in [*doubts(manifest), *(line for line in (missing, full) if line), *_reservations(expected)]:
         console.print(f"[yellow]look at this:[/] {escape(line)}")
 
 
-def _large(expected: Estimate) -> list[str]:
+def _reservations(expected: Estimate) -> Iterator[str]:
+    """What makes the run or its estimate other than it should be."""
+    if not expected.refinements:
+        yield "this machine is busy with something else: the masks are left out of the estimate, the rest is too long"
     pixels = expected.images.pixels
-    if pixels <= LARGE_PHOTO:
-        return []
-    return [
-        f"photos have {pixels / 1e6:.0f} million pixels: masks are as large, and take {pixels / 1.9e5:.0f} times as "
-        "long as those of a web photo; smaller copies will do"
-    ]
+    if pixels > LARGE_PHOTO:
+        yield (
+            f"photos have {pixels / 1e6:.0f} million pixels: masks are as large, and take {pixels / 1.9e5:.0f} times "
+            "as long as those of a web photo; smaller copies will do"
+        )
 
 
 def _tell_next(output: Path, proposal: Proposal) -> None:

@@ -11,6 +11,8 @@ import yaml
 from configuration import check_config
 from strangers import draw_photos
 
+from pcc.stages.init import init
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -39,7 +41,10 @@ def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A folder with drawn photos, and what `pcc init` writes about them."""
     folder = tmp_path_factory.mktemp(request.param)
     draw_photos(folder / "photos", 24, request.param, image_size=64)
-    call(folder, "pcc", "init", "photos", "--name", "drawn")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("pcc.stages.measuring.PHOTO", (60, 80))  # a smaller photo is measured sooner
+        init(Path("photos"), Path("mine.yaml"), name="drawn")
     return folder
 
 
