@@ -49,4 +49,4 @@ def test_every_stage_of_the_workflow_has_its_command() -> None:
         "evaluate",
         "report",
     }
-    assert stages | {"labels", "inspect", "doctor"} == commands
+    assert stages | {"labels", "inspect", "init", "doctor"} == commands

@@ -217,6 +217,7 @@ def _tell(
     console = _console()
     bare = sum(not record.labels for record in manifest.records)
     tags = ", ".join(f"{name} {count}" for name, count in proposal.classes.items())
+    without = f"{bare} with an empty row, {len(left_out)} left out, as no row names them"
     masks = f"for {sum(r.scored for r in manifest.records)} images: scored on {' and '.join(proposal.splits)}"
     (_, network, missing), *_ = weights(config)
     _, room, full = disk(config, expected)
@@ -226,7 +227,7 @@ def _tell(
     for row in (
         ("images", f"{len(manifest.records)}; {told}"),
         ("classes", f"{len(proposal.classes)}: {tags}"),
-        ("without tags", f"{bare}, all background; {len(left_out)} left out, as no row names them"),
+        ("without tags", "none" if not bare + len(left_out) else without),
         ("split", f"{proposal.train} train, {proposal.val} val"),
         ("masks", masks if proposal.splits else "none, so nothing is scored"),
         ("network", f"{network}; {proposal.image_size} pixels"),
