@@ -72,7 +72,7 @@ def look(
     Args:
         folder: of images, or of folders of images.
         tags: CSV with a row for each image; None: the one CSV in ``folder``, or else the images' folders.
-        masks: folder of masks; None: ``masks`` in ``folder``, where there is one.
+        masks: folder of masks; None: ``masks`` in ``folder``, where files in it are called as images are.
         image_column: column of the file names; None: the one whose cells name most files.
         tags_column: column of the tags; None: by its name, or the only one left.
 
@@ -83,8 +83,7 @@ def look(
         raise InputError(f"{folder}: folder of images is missing; check the path")
     if masks is not None and not masks.is_dir():
         raise InputError(f"{masks}: folder of masks is missing; check the path")
-    if masks is None and (folder / MASKS).is_dir():
-        masks = folder / MASKS
+    masks = masks or _own_masks(folder)
     files = files_below(folder, without=masks)
     if not files:
         raise InputError(f"{folder}: no image found; put images there ({', '.join(SUFFIXES)})")
@@ -96,6 +95,13 @@ def look(
     if masks is not None:
         settings["masks"] = masks.as_posix()
     return Found(settings, told, tuple(files))
+
+
+def _own_masks(folder: Path) -> Path | None:
+    """The folder of masks, known by its name and by files that are called as the images are."""
+    place = folder / MASKS
+    names = {file.stem for file in place.rglob("*.png")}
+    return place if names & {file.stem for file in files_below(folder, without=place)} else None
 
 
 def _only_table(folder: Path) -> Path | None:

@@ -73,6 +73,11 @@ def test_folders_are_tags(tmp_path: Path) -> None:
     assert look(tmp_path).settings["masks"] == (tmp_path / "masks").as_posix()
 
 
+def test_masks_may_also_be_what_photos_show(tmp_path: Path) -> None:
+    photos(tmp_path, "cat/1.jpg", "masks/of venice.png")
+    assert read(tmp_path) == {"cat__1": ("cat",), "masks__of venice": ("masks",)}
+
+
 def test_the_table_may_lie_anywhere(tmp_path: Path) -> None:
     place, table = photos(tmp_path / "photos"), tmp_path / "elsewhere.csv"
     table.write_text("image,colour,kind\na.jpg,red,cat\n")
