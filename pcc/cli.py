@@ -467,6 +467,55 @@ def gallery(
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder of photos, or of folders of photos.")],
+    tags: Annotated[
+        Path | None, typer.Option(help="CSV of tags; without it, the one in FOLDER, or one folder per tag.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Configuration to write.")] = Path("mine.yaml"),
+    name: Annotated[str | None, typer.Option(help="Name of the data set; without it, FOLDER's.")] = None,
+    val_share: Annotated[float, typer.Option(help="Share of the photos kept out of training, 0..1.")] = 0.2,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights, NETWORK.safetensors; without it, fetched on the first run.")
+    ] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder of true masks, for some of the photos, to score with.")
+    ] = None,
+    llm: Annotated[str | None, typer.Option(help="Language model to group the classes.")] = None,
+    image_column: Annotated[str | None, typer.Option(help="Column of file names.")] = None,
+    tags_column: Annotated[str | None, typer.Option(help="Column of tags.")] = None,
+    skip_untagged: Annotated[
+        bool, typer.Option("--skip-untagged", help="Leave out photos without a row.")
+    ] = False,
+    allow_unlabelled: Annotated[
+        bool, typer.Option("--allow-unlabelled", help="Photos without a tag are all background.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the configuration if it is there.")] = False,
+    threads: Threads = CORES,
+) -> None:
+    """Propose a configuration for a folder of tagged photos, and tell what it will cost here."""
+    run(
+        "init",
+        "{}",
+        threads,
+        "",
+        folder=folder,
+        output=output,
+        tags=tags,
+        masks=masks,
+        image_column=image_column,
+        tags_column=tags_column,
+        name=name,
+        val_share=val_share,
+        weights_file=weights,
+        llm=llm,
+        skip_untagged=skip_untagged,
+        allow_unlabelled=allow_unlabelled,
+        force=force,
+    )
+
+
+@app.command()
 def doctor(
     configfile: Annotated[Path, typer.Option(help="Configuration to judge by.")] = Path("config.yaml"),
     images: Annotated[

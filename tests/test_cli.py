@@ -26,6 +26,13 @@ def test_a_user_s_mistake_is_its_line_and_exit_code_2(tmp_path: Path, settings: 
     assert not (tmp_path / "data").exists()
 
 
+def test_init_is_told_by_options(tmp_path: Path) -> None:
+    output = tmp_path / "mine.yaml"
+    result = CliRunner().invoke(app, ["init", str(tmp_path), "--output", str(output), "--val-share", "0.3"])
+    assert result.exit_code == 2 and not output.exists()
+    assert f"pcc init: {tmp_path}: no image found; put images there" in result.output
+
+
 def test_every_stage_of_the_workflow_has_its_command() -> None:
     commands = {command.name or command.callback.__name__ for command in app.registered_commands}
     stages = {
@@ -43,4 +50,4 @@ def test_every_stage_of_the_workflow_has_its_command() -> None:
         "evaluate",
         "report",
     }
-    assert stages | {"labels", "inspect", "gallery", "doctor", "export", "predict"} == commands
+    assert stages | {"labels", "inspect", "gallery", "doctor", "init", "export", "predict"} == commands

@@ -61,7 +61,9 @@ def find_problems(
     if not manifest.problems:
         name = manifest.dataset.name
         problems += [
-            f"data set {name}: split {s} is empty; give it an image" for s in SPLITS if s not in present
+            f"data set {name}: split {s} is empty; give it an image, or split otherwise"
+            for s in SPLITS
+            if s not in present
         ]
     return problems
 

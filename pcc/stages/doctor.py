@@ -51,9 +51,9 @@ def doctor(
 ) -> None:
     """Print what was found, and how long and how large the configuration's runs are expected to be.
 
-    The estimate times one forward pass of each configured backbone (random weights, one image of at most 256 pixels)
-    and one call of each refinement on this machine, and multiplies by images, epochs, views and seeds; the whole
-    model is told in `pcc.stages.estimate`. It is meant to tell minutes from days.
+    The estimate times a few forward passes of each configured backbone (random weights, one image of at most 256
+    pixels) and one call of each refinement on this machine, and multiplies by images, epochs, views and seeds; the
+    whole model is told in `pcc.stages.estimate`. It is meant to tell minutes from days.
 
     Args:
         configfile: the configuration, as Snakemake is given it.

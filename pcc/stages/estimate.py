@@ -1,7 +1,7 @@
 """How long a configuration runs and how much disk it fills.
 
-Time. Each distinct backbone runs forward once (after a warm-up) on one image of at most 256 pixels, with random
-weights; its seconds are taken to grow with the number of pixels. Then, for each experiment and seed, shared jobs once,
+Time. Each distinct backbone runs forward three times (after a warm-up) on one image of at most 256 pixels, with random
+weights; the quickest is taken to grow with the number of pixels. Then, for each experiment and seed, shared jobs once,
   training     = images × epochs × forward at the training size × 3 (forward and backward); × 1 where
                  ``unfrozen_blocks`` is 0; with ``cache_features``, one forward pass per image and nothing else
   localization = images × forward × sum of the squared scales × 2 if mirrored, for each network involved
@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pcc.data.images import image_size
+from pcc.data.images import SUFFIXES, image_size
 from pcc.data.manifest import Manifest
 from pcc.errors import InputError
 from pcc.stages.measuring import PHOTO, Network
@@ -30,7 +30,6 @@ from pcc.stages.measuring import PHOTO, Network
 MASK_BYTES_PER_PIXEL = 1 / 32
 CLASSES_PER_IMAGE = {"voc": 1.5, "coco": 2.9}
 SIZES_READ = 20
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 STEPS = ("method", "localization", "refinement", "segmenter")
 
 
@@ -69,7 +68,7 @@ def count_images(config: Mapping[str, Any], given: tuple[int, int] | None = None
         records = Manifest.read(manifest).records
         train = [record for record in records if record.split == "train"]
         classes = sum(len(record.labels) for record in train) / max(1, len(train))
-        pixels = _mean_pixels([record.image for record in records])
+        pixels = mean_pixels([record.image for record in records])
         return Images(len(train), len(records) - len(train), classes, pixels, manifest.as_posix())
     settings = dataset.get("settings") or {}
     if isinstance(settings.get("train"), int) and isinstance(settings.get("val"), int):
@@ -87,7 +86,7 @@ def count_images(config: Mapping[str, Any], given: tuple[int, int] | None = None
         (split["train"], split["val"]) if all(split.values()) else (len(files), len(files))
     )
     source = "image files found: at most this many; exact after `pcc prepare`"
-    return Images(train_count, val_count, classes, _mean_pixels(files), source)
+    return Images(train_count, val_count, classes, mean_pixels(files), source)
 
 
 def data_paths(config: Mapping[str, Any]) -> dict[str, Path]:
@@ -105,10 +104,11 @@ def data_paths(config: Mapping[str, Any]) -> dict[str, Path]:
 
 def _is_photo(file: Path) -> bool:
     folder = file.parent.name.lower()
-    return file.suffix.lower() in IMAGE_SUFFIXES and "mask" not in folder and "segmentation" not in folder
+    return file.suffix.lower() in SUFFIXES and "mask" not in folder and "segmentation" not in folder
 
 
-def _mean_pixels(files: list[Path]) -> float:
+def mean_pixels(files: list[Path]) -> float:
+    """Of a few of the images, by their headers."""
     try:
         sizes = [math.prod(image_size(file)) for file in files[:: max(1, len(files) // SIZES_READ)]]
     except InputError:  # a broken image is prepare's to report

@@ -106,3 +106,25 @@ def test_the_share_is_kept_and_stays_the_same() -> None:
     assert abs(splits.count("val") / 5000 - 0.2) < 0.02
     # Pinned: a data set must not be dealt anew by an upgrade.
     assert "".join(split[0] for split in splits[:24]) == "ttttttttvvtttttttttttttt"
+
+
+def test_without_a_table_folders_are_tags(home: Path) -> None:
+    manifest = folder.read(home / "out", images=str(home / "images"), masks=str(home / "masks"))
+    assert [(r.image_id, r.labels, r.scored) for r in manifest.records] == [
+        ("a", (), False),
+        ("c", (), False),
+        ("pets__b", ("pets",), True),
+    ]
+    assert manifest.sources == ()
+    with pytest.raises(InputError, match="split_column: a column wants a table"):
+        folder.read(home / "out", images=str(home / "images"), split_column="part")
+
+
+def test_suffixes_may_be_left_out(home: Path) -> None:
+    (home / "tags.csv").write_text("image,tags\na,cat\npets/b,dog\nnone,dog\n../a,dog\n")
+    assert [r.image.relative_to(home / "images").as_posix() for r in read(home).records] == [
+        "a.jpg",
+        "pets/b.png",
+        "none",
+        "../a",
+    ]
