@@ -72,6 +72,7 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any] | None]] = {
         {"source": "masks", "path": f"{RESULTS}/data/masks", "classes": CLASSES},
     ),
     "inspect": (f"{SEGMENTER}/metrics.json --output tried/confusion.png", None),
+    "init": (f"{RESULTS}/data/images --tags tried/labels.csv --output tried/mine.yaml --force", None),
     "gallery": (f"{RESULTS} --limit 50 --output tried/gallery", None),
     "doctor": ("--configfile config.yaml", None),
     "export": (f"{SEGMENTER} --output tried/model", None),

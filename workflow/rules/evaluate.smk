@@ -111,9 +111,7 @@ rule report:
         runtime=30,
     params:
         files=lambda wildcards, input: [
-            f"--{kind}={path}"
-            for kind in ("metrics", "losses", "clusters", "nouns")
-            for path in input[kind]
+            f"--{kind}={path}" for kind in ("metrics", "losses", "clusters", "nouns") for path in input[kind]
         ],
         folder=lambda wildcards, output: Path(output.text).parent,
         results=lambda wildcards, output: Path(output.summary).parent,
