@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pcc.cli import app
-from pcc.examples import EXAMPLES, example
+from pcc.cli.examples import EXAMPLES, example
 
 ROOT = Path(__file__).parents[2]
 SHIM = ROOT / "tests/conda"
@@ -67,5 +67,5 @@ def test_every_example_of_the_help_works_when_pasted(
         done = runner.invoke(app, words)
         assert (program, done.exit_code) == ("pcc", 0), (command, done.output, done.exception)
         shown = runner.invoke(app, [command, "--help"]).output
-        pasted = shlex.split(shown.split("Example, after `make demo`:")[1].replace("\\\n", " "))
+        pasted = shlex.split(shown.split("Example, after ")[1].split(":\n", 1)[1].replace("\\\n", " "))
         assert pasted == [program, *words], "what the help shows is that command"

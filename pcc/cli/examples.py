@@ -1,7 +1,4 @@
-"""A command line for each sub-command, shown by its ``--help``: after ``make demo``, each works when pasted.
-
-What a later one reads, the demo has written, or an earlier one into ``tried``.
-"""
+"""A command line for each sub-command, shown by its ``--help``, that works when pasted after what it says."""
 
 import json
 from typing import Any
@@ -76,7 +73,7 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any] | None]] = {
     "gallery": (f"{RESULTS} --limit 50 --output tried/gallery", None),
     "doctor": ("--configfile config.yaml", None),
     "export": (f"{SEGMENTER} --output tried/model", None),
-    "predict": (f"tried/model '{RESULTS}/data/images/val_*0.png' --output tried/photos", None),
+    "predict": (f"{SEGMENTER}/segmenter '{RESULTS}/data/images/val_*0.png' --output tried/photos", None),
 }
 
 
@@ -93,6 +90,15 @@ def example(command: str) -> str:
 def epilog(command: str) -> str:
     """The end of a sub-command's help: its example, an option to a line."""
     line = example(command)
-    demo = "make demo-semples" if "shapes_places" in line else "make demo"
+    before = ["`make demo-semples`" if "shapes_places" in line else "`make demo`"]
+    before += [
+        f"the example of `pcc {other}`" for other in EXAMPLES if other != command and _output(other) in line
+    ]
     # \b keeps the lines as they are.
-    return f"\b\nExample, after `{demo}`:\n  " + line.replace(" --", " \\\n    --")
+    return f"\b\nExample, after {' and '.join(before)}:\n  " + line.replace(" --", " \\\n    --")
+
+
+def _output(command: str) -> str:
+    """What its example writes; what reads none of the others' outputs reads the demo's."""
+    _, _, words = EXAMPLES[command][0].partition("--output ")
+    return words.split()[0] if words else "nothing"
