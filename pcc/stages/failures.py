@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
+from pcc.stages.branches import KINDS
 from pcc.stages.tables import CHAIN, chain, markdown, percent
 
 SHOWN = 5
-KINDS = ("predictions", "pseudo_masks", "maps")  # last step first
 
 
 class Experiment(NamedTuple):
@@ -32,7 +32,7 @@ class Experiment(NamedTuple):
 def best_of_last_step(metrics: Sequence[Mapping[str, Any]]) -> Experiment | None:
     """The weakly supervised experiment of highest mIoU at the last step that any reached; None without a score."""
     weak = [m for m in metrics if m["experiment"].get("supervision") != "masks" and m["mean_iou"] is not None]
-    kinds = [kind for kind in KINDS if any(m["kind"] == kind for m in weak)]
+    kinds = [kind for kind in reversed(KINDS) if any(m["kind"] == kind for m in weak)]
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for m in weak:
         if m["kind"] == kinds[0]:

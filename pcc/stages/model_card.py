@@ -5,17 +5,12 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from pcc.stages.tables import SCORES
+
 SUPERVISION = {
     "labels": "image-level labels: pseudo masks made from tags; no true mask was trained on",
     "masks": "masks: true masks of the training images",
 }
-SCORES = (
-    "mean_iou",
-    "pixel_accuracy",
-    "boundary_iou",
-    "within_cluster_confusion",
-    "between_cluster_confusion",
-)
 HEAD = "---\nlibrary_name: pcc\npipeline_tag: image-segmentation\n---\n"
 
 

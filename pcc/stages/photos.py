@@ -8,24 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pcc.data import ids
+from pcc.data.images import SUFFIXES
 from pcc.errors import InputError
-
-# What is taken for a photo in a folder; a file that is named itself may be called anything.
-SUFFIXES = (
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".bmp",
-    ".gif",
-    ".tif",
-    ".tiff",
-    ".webp",
-    ".ppm",
-    ".pgm",
-    ".pbm",
-    ".jp2",
-    ".avif",
-)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from pcc.figures.canvas import save
 from pcc.figures.nouns import nearest_nouns
 from pcc.files import read_json, write_text
 from pcc.progress import log
+from pcc.stages.branches import KINDS
 from pcc.stages.costs import by_stage, disk, times
-from pcc.stages.failures import KINDS, Experiment, best_of_last_step
+from pcc.stages.failures import Experiment, best_of_last_step
 from pcc.stages.partitions import clusters_picture, comparison_table
 from pcc.stages.report_text import Run, Tables, config_text, report_text, scores_table
 from pcc.stages.tables import (
@@ -135,7 +136,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _per_class(summary: pd.DataFrame, classes: pd.DataFrame) -> Figure:
     """Bars of the last step that any experiment reached; the best experiments where there are too many."""
-    kind = next(k for k in KINDS if (summary["kind"] == k).any())
+    kind = next(k for k in reversed(KINDS) if (summary["kind"] == k).any())
     rows = summary[summary["kind"] == kind].dropna(subset="mean_iou")
     best = rows.nlargest(charts.MOST_SERIES, "mean_iou").index
     if not len(best):
