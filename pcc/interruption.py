@@ -2,9 +2,13 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from types import FrameType
+from typing import TypeVar
+
+T = TypeVar("T")
 
 EXIT_CODE = 128 + signal.SIGTERM
 
@@ -19,9 +23,19 @@ class Interruption:
         self.requested = True
 
 
-def left_to_parent(_worker: int) -> None:
-    """For a loader process: clusters signal every process of a job, and one that died of it would fail the step."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def begun_undisturbed(items: Iterable[T]) -> Iterator[T]:
+    """The items, the first made while SIGTERM is held back, as it stays for processes that are started meanwhile.
+
+    Clusters signal every process of a job, and a loader process that died of it would fail the step.
+    """
+    iterator = iter(items)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        first = list(islice(iterator, 1))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    yield from first
+    yield from iterator
 
 
 @contextmanager

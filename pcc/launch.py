@@ -8,12 +8,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from pcc.errors import InputError
 from pcc.interruption import EXIT_CODE
 
 VARIABLE = "PCC_PROCESSES"
 STOPPED = (-signal.SIGTERM, EXIT_CODE)
+PATIENCE = 10.0  # seconds that the first process has to find what another has found
 GRACE = 60.0  # seconds that a process has for a last checkpoint
 
 
@@ -57,14 +59,15 @@ def launch(words: Sequence[str], processes: int) -> int:
         before = signal.signal(signal.SIGTERM, lambda *_: _stop(running))
         try:
             failed = _first_to_fail(running)
+            if failed:  # the first may be about to say the same, and is not to be stopped halfway
+                with suppress(subprocess.TimeoutExpired):
+                    running[0].wait(PATIENCE)
             code = 0 if failed is None else running[failed].returncode
         finally:
             signal.signal(signal.SIGTERM, before)
             _stop(running)
             _see_out(running)
-        if (
-            failed and running[0].returncode in STOPPED
-        ):  # else the first has spoken for itself, a moment later
+        if failed and running[0].returncode in STOPPED:  # else the first has spoken for itself
             said.seek(0)
             sys.stderr.write(said.read().decode(errors="replace"))
     return code if code >= 0 else 128 - code

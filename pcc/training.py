@@ -30,7 +30,7 @@ from pcc.checkpoints import (
 from pcc.errors import InputError
 from pcc.feature_cache import cached_features
 from pcc.hardware import Precision, device, resolve_precision
-from pcc.interruption import EXIT_CODE, Interruption, left_to_parent, noticing_sigterm
+from pcc.interruption import EXIT_CODE, Interruption, begun_undisturbed, noticing_sigterm
 from pcc.progress import log, track
 from pcc.trainable import Batch, ParameterGroup, Samples, Trainable
 
@@ -182,7 +182,8 @@ class _Run:
         module, optimizer, loader = self._prepare(groups, samples, batches)
         restore_optimizer(optimizer, self.accelerator, at)
         shown = ""
-        steps = track(loader, f"train {phase.name}", batches.total, done=at.step, status=lambda: shown)
+        loaded = begun_undisturbed(loader)
+        steps = track(loaded, f"train {phase.name}", batches.total, done=at.step, status=lambda: shown)
         for step, batch in enumerate(steps, at.step):
             lr = phase.lr_at(step, batches.total)
             named = self._step(
@@ -226,7 +227,6 @@ class _Run:
             batch_sampler=batches,
             num_workers=self.workers,
             collate_fn=_collate,
-            worker_init_fn=left_to_parent,
         )
         optimizer = _optimizer(groups, self.recipe)
         return self.accelerator.prepare(_LossModule(self.model), optimizer, loader)

@@ -33,6 +33,7 @@ def test_what_another_says_is_shown_where_it_failed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The first process would wait for ever; it is stopped, and the other's words are seen."""
+    monkeypatch.setattr(launch, "PATIENCE", 0.1)
     assert run(monkeypatch, "rank and sys.exit('out of memory'); time.sleep(600)") == 1
     assert "out of memory" in capsys.readouterr().err
 
