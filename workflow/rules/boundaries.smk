@@ -18,6 +18,7 @@ rule train_boundary:
         "<logs>/{method}/seed-{seed}/{localization}/{refinement}/train_boundary.log",
     benchmark:
         "<benchmarks>/{method}/seed-{seed}/{localization}/{refinement}/train_boundary.tsv"
+    priority: 2  # before scores, which nothing waits for
     conda:
         "../envs/torch.yaml"
     threads: CORES
@@ -51,6 +52,7 @@ rule boundaries:
         "<logs>/{method}/seed-{seed}/{localization}/{refinement}/boundaries-{shard}.log",
     benchmark:
         "<benchmarks>/{method}/seed-{seed}/{localization}/{refinement}/boundaries-{shard}.tsv"
+    priority: 1  # before scores, which nothing waits for
     conda:
         "../envs/torch.yaml"
     threads: CORES

@@ -17,6 +17,7 @@ rule pseudo_masks:
         "<logs>/{method}/seed-{seed}/{localization}/{refinement}/pseudo_masks-{shard}.log",
     benchmark:
         "<benchmarks>/{method}/seed-{seed}/{localization}/{refinement}/pseudo_masks-{shard}.tsv"
+    priority: 1  # before scores, which nothing waits for
     conda:
         "../envs/crf.yaml"
     threads: CORES

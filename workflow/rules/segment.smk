@@ -15,6 +15,7 @@ rule train_segmenter:
         "<logs>/{branch}/train_segmenter.log",
     benchmark:
         "<benchmarks>/{branch}/train_segmenter.tsv"
+    priority: 2  # before scores, which nothing waits for
     conda:
         "../envs/torch.yaml"
     threads: CORES

@@ -22,6 +22,7 @@ rule train:
         "<logs>/{method}/seed-{seed}/train.log",
     benchmark:
         "<benchmarks>/{method}/seed-{seed}/train.tsv"
+    priority: 2  # before scores, which nothing waits for
     conda:
         "../envs/torch.yaml"
     threads: CORES
