@@ -118,6 +118,7 @@ def fit(
     run = _Run(model, samples, recipe, seed, work, workers, score)
     position = load_checkpoint(work / CHECKPOINT, model)
     with noticing_sigterm() as interruption:
+        run.accelerator.wait_for_everyone()  # one that did not listen yet would die of the signal
         while position.phase < len(recipe.phases):
             position = run.phase(position, interruption)
     run.finish()
