@@ -66,7 +66,7 @@ def read_maps(path: Path) -> Iterator[tuple[str, Maps]]:
             images = json.loads((shard.metadata() or {})["images"])
             for image_id, info in images.items():
                 values = shard.get_tensor(image_id).float()
-                agreements = {name: tuple(alike) for name, alike in info["agreements"].items()}
+                agreements = {name: tuple(alike) for name, alike in info.get("agreements", {}).items()}
                 yield image_id, Maps(tuple(info["classes"]), values, tuple(info["size"]), agreements)
     except (OSError, SafetensorError, KeyError) as error:
         raise InputError(

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from pcc.artifacts import (
     Maps,
@@ -50,3 +51,10 @@ def test_clusters_come_back_as_member_names(tmp_path: Path) -> None:
     write_clusters(tmp_path / "clusters.json", clusters, provider="file")
     assert read_clusters(tmp_path / "clusters.json") == [("cat", "dog"), ("boat",)]
     assert json.loads((tmp_path / "clusters.json").read_text())["provider"] == "file"
+
+
+def test_maps_of_before_agreements_were_stored_are_read(tmp_path: Path) -> None:
+    images = json.dumps({"a": {"classes": [0, 2], "size": [3, 4]}})
+    save_file({"a": torch.ones(2, 1, 1)}, tmp_path / "old.safetensors", metadata={"images": images})
+    ((image_id, maps),) = read_maps(tmp_path / "old.safetensors")
+    assert (image_id, maps.classes, maps.size, maps.agreements) == ("a", (0, 2), (3, 4), {})

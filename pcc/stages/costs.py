@@ -33,13 +33,11 @@ def times(results: Path) -> pd.DataFrame:
 def disk(results: Path) -> dict[str, int]:
     """Bytes of what each stage has left."""
     sizes: dict[str, int] = {}
-    for folder, stage in (
-        (path, ARTIFACTS[path.name]) for path in results.rglob("*") if path.name in ARTIFACTS
-    ):
-        if folder.is_dir() and folder.relative_to(results).parts[0] not in ("benchmarks", "logs"):
-            sizes[stage] = sizes.get(stage, 0) + sum(
-                f.stat().st_size for f in folder.rglob("*") if f.is_file()
-            )
+    # Of runs alone: logs, benchmarks and the gallery have folders of the same names.
+    for folder in (results / "data", *results.glob("*/seed-*/**/")):
+        if stage := ARTIFACTS.get(folder.name):
+            size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            sizes[stage] = sizes.get(stage, 0) + size
     return sizes
 
 

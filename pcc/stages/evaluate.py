@@ -117,9 +117,7 @@ def evaluate(
         "note": None if scored else UNSCORED,
         **scores(dataset, counts, clusters),
         "clusters": read_clusters(clusters) if clusters else None,
-        "worst_images": sorted(
-            counts.scores.items(), key=lambda found: (np.nan_to_num(found[1], nan=2), found[0])
-        )[:WORST_IMAGES],
+        "worst_images": _worst_images(counts.scores),
         "quality": None if quality is None else _trust(quality, counts),
         "oracle_threshold": oracle_threshold(counts, scoring.scored) if kind == "maps" and scored else None,
     }
@@ -176,6 +174,12 @@ def scores(dataset: Dataset, counts: Counts, clusters: Path | None) -> dict[str,
         "within_cluster_confusion": _or_none(within),
         "between_cluster_confusion": _or_none(between),
     }
+
+
+def _worst_images(scores: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Ids and mean IoU, the worst first; an image without any scored class has none."""
+    known = [(image_id, score) for image_id, score in scores.items() if not math.isnan(score)]
+    return sorted(known, key=lambda found: (found[1], found[0]))[:WORST_IMAGES]
 
 
 def _trust(quality: Path, counts: Counts) -> dict[str, Any] | None:

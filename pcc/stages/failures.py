@@ -51,7 +51,7 @@ def failures_text(experiment: Experiment) -> str:
         markdown(["true class", "taken for", "% of its pixels", "cluster"], _confusions(experiment)),
     ]
     if worst := first.get("worst_images"):
-        rows = [[image_id, percent(np.nan if score is None else score)] for image_id, score in worst[:SHOWN]]
+        rows = [[image_id, percent(score)] for image_id, score in worst[:SHOWN]]
         parts.append(markdown([f"worst images{seed}", "mIoU"], rows))
     return "\n".join(parts)
 

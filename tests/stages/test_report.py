@@ -120,6 +120,7 @@ def test_markdown_says_under_which_conditions(files: list[Path], tmp_path: Path)
         time = tmp_path / f"results/tiny/benchmarks/pcc/seed-0/cam/localize-{shard}.tsv"
         write_text(time, f"s\th:m:s\tmax_rss\n{seconds}\t0:00:03\t120.5\n")
         write_text(tmp_path / f"results/tiny/pcc/seed-0/cam/maps/{shard}.safetensors", "x" * 600_000)
+        write_text(tmp_path / f"results/tiny/gallery/steps/pcc/seed-0/cam/maps/{shard}.js", "no artifact")
     config = {"seeds": [0, 1, 2], "experiments": [{"method": "pcc"}]}
     report(files, tmp_path / "report", losses=[losses], results=tmp_path / "results/tiny", config=config)
     text = (tmp_path / "report/report.md").read_text()
