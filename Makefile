@@ -45,8 +45,8 @@ check: $(INSTALLED)  ## style, types, floors, workflow
 	snakefmt --check --compact-diff Snakefile workflow
 	snakemake --lint
 
-bench: $(INSTALLED)  ## claims of speed, each against what it replaces
-	@for script in benchmarks/*.py; do echo "== $$script"; python "$$script"; done
+bench: $(INSTALLED)  ## claims of speed, each against what it replaces: 20 minutes; figures go to benchmarks/results.json
+	python benchmarks/all.py
 
 clean:  ## results of the demo; the environment stays
 	rm -rf results .snakemake
