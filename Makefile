@@ -8,7 +8,7 @@ BROWSER := $(VENV)/.browser
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo demo-semples test test-real test-llm test-slurm check bench clean
+.PHONY: demo demo-semples test test-real test-llm test-slurm fuzz check bench clean
 
 demo: export HF_HUB_OFFLINE := 1
 demo: export HF_HUB_DISABLE_TELEMETRY := 1
@@ -37,6 +37,9 @@ test-llm: $(INSTALLED)  ## the language-model provider against a real, very smal
 test-slurm: $(INSTALLED)  ## the workflow through a real SLURM of one node: root on Debian; installed if need be, taken down again
 	trap 'bash tests/slurm/one_node.sh down' EXIT; bash tests/slurm/one_node.sh up; pytest -m slurm tests/slurm
 
+fuzz: $(INSTALLED)  ## the compiled CRF under sanitizers, up to 4000 x 3000 pixels and 255 labels: ten minutes
+	PCC_FUZZ='0 3000 60 255;10000 100 700 255;20000 12 4000 3' pytest tests/mean_field/test_fuzz.py
+
 check: $(INSTALLED)  ## style, types, floors, workflow
 	ruff check .
 	ruff format --check .
@@ -58,9 +61,9 @@ $(BROWSER): $(INSTALLED)  # the gallery's tests want a browser; where it cannot 
 			> $(VENV)/browser.log 2>&1 || echo "it could not be installed ($(VENV)/browser.log): those tests are skipped"; fi
 	@touch $@
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt $(wildcard pcc/mean_field/*.cpp pcc/mean_field/*.h)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "PCC needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
-	@command -v c++ > /dev/null || { echo "pydensecrf2 needs a C++ compiler: apt-get install g++"; exit 1; }
+	@command -v c++ > /dev/null || { echo "pydensecrf2 and pcc.mean_field need a C++ compiler: apt-get install g++"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --editable '.[test]' --constraint constraints.txt
 	touch $@

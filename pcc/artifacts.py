@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pcc import mean_field
 from pcc.errors import InputError
 from pcc.files import atomic_path, digest, read_json, write_json
 
@@ -159,7 +160,8 @@ def write_provenance(
             "code": code,
             "git": _git_revision(),
             "versions": {"python": platform.python_version()}
-            | {n: v for n in VERSIONED if (v := _version(n))},
+            | {n: v for n in VERSIONED if (v := _version(n))}
+            | {"pcc.mean_field": mean_field.INSTRUCTIONS or "absent"},
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
             "wall_time_s": round(time.monotonic() - started, 2),
             "peak_memory_mb": round(_peak_memory(), 1),

@@ -20,6 +20,7 @@ def refine(
     iterations: int = 10,
     confidence: float = 0.7,
     background_factor: float = 0.5,
+    engine: crf.Engine = "auto",
 ) -> UInt8[np.ndarray, "H W"]:
     """Channel number where two CRFs agree that there is a class or that there is none, else 255.
 
@@ -34,10 +35,13 @@ def refine(
         iterations: mean-field steps.
         confidence: probability of the arg-max in the CRF's unary term.
         background_factor: on the background's map, for the second CRF.
+        engine: see `pcc.refine.crf.dense_crf`.
     """
     pressed = torch.cat([background_factor * maps[:1], maps[1:]])
     foreground, background = (
-        crf.refine(image, given, gaussian, bilateral, iterations, unary="labels", confidence=confidence)
+        crf.refine(
+            image, given, gaussian, bilateral, iterations, "labels", confidence=confidence, engine=engine
+        )
         for given in (maps, pressed)
     )
     return np.where((foreground == 0) & (background != 0), np.uint8(UNSURE), foreground)

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pcc import mean_field
 from pcc.errors import InputError
 from pcc.progress import duration
 from pcc.stages.estimate import Estimate, count_images, data_paths
@@ -38,6 +39,11 @@ PACKAGES = (
 )
 OPTIONAL = ("pcc",)
 OLDEST_PYTHON = (3, 11)
+CRF_ENGINE = (
+    f"compiled, {mean_field.INSTRUCTIONS}"
+    if mean_field.INSTRUCTIONS
+    else "pydensecrf2, some four times slower: the compiled one was not built on installation"
+)
 GIB = 2**30
 Finding = tuple[str, str, str | None]
 
@@ -105,6 +111,7 @@ def machine(threads: int) -> list[Finding]:
     findings.append(("packages", ", ".join(versions), problem))
     findings.append(("GPU", _gpu(), None))
     findings.append(("CPU", f"{os.cpu_count()} cores, {threads} used here", None))
+    findings.append(("dense CRF", CRF_ENGINE, None))
     return findings
 
 

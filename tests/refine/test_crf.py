@@ -5,7 +5,7 @@ from pydensecrf.densecrf import DenseCRF2D
 from pydensecrf.utils import unary_from_softmax
 
 from pcc.errors import InputError
-from pcc.refine import threshold
+from pcc.refine import crf, threshold
 from pcc.refine.crf import dense_crf, refine
 
 GAUSSIAN = {"sxy": 1, "weight": 3}
@@ -71,7 +71,26 @@ def test_against_pydensecrf(case):
     crf.addPairwiseGaussian(sxy=1, compat=3)
     crf.addPairwiseBilateral(sxy=20, srgb=13, rgbim=image, compat=4)
     expected = np.array(crf.inference(10)).reshape(3, 12, 16)
-    np.testing.assert_array_equal(dense_crf(image, probabilities, 10, GAUSSIAN, BILATERAL), expected)
+    got = dense_crf(image, probabilities, 10, GAUSSIAN, BILATERAL, engine="pydensecrf2")
+    np.testing.assert_array_equal(got, expected)
+    np.testing.assert_allclose(dense_crf(image, probabilities, 10, GAUSSIAN, BILATERAL), expected, atol=1e-3)
+
+
+def test_without_the_compiled_kernel(case, monkeypatch, caplog):
+    """pydensecrf2 serves, and the log says so once; who asks for the compiled one is told that it is not there."""
+    expected = dense_crf(*case, 3, GAUSSIAN, BILATERAL, engine="pydensecrf2")
+    monkeypatch.setattr(crf.mean_field, "INSTRUCTIONS", None)
+    crf._chosen.cache_clear()
+    try:
+        for _ in range(2):
+            np.testing.assert_array_equal(dense_crf(*case, 3, GAUSSIAN, BILATERAL), expected)
+        assert [record.message for record in caplog.records] == [
+            "the compiled CRF was not built on installation: pydensecrf2 serves, some four times slower"
+        ]
+        with pytest.raises(InputError, match="engine: compiled was not built"):
+            dense_crf(*case, 3, GAUSSIAN, BILATERAL, engine="compiled")
+    finally:
+        crf._chosen.cache_clear()
 
 
 def test_removes_noise_up_to_the_colour_edge(case):

@@ -23,6 +23,7 @@ def merge(a):  # adds
 ''',
     "pcc/geometry/__init__.py": "X = 1\n",
     "pcc/geometry/grid.py": "Y = 1\n",
+    "pcc/geometry/fast.cpp": "int y = 1;\n",
     "pcc/files.py": "def digest(): return 0\n",
     "pcc/prototypes.py": "def seeds(): return 0\n",
 }
@@ -62,6 +63,8 @@ def test_modules_chosen_by_name_bring_their_own_imports(root: Path) -> None:
         ("pcc/maps.py", "import pcc.geometry.grid\ndef merge(a): return a+2\n", True),
         ("pcc/geometry/__init__.py", "X = 2\n", True),
         ("pcc/geometry/grid.py", "Y = 2\n", True),
+        ("pcc/geometry/fast.cpp", "int y = 2;\n", True),
+        ("pcc/geometry/fast.cpp", "// one\nint  y = 1;  // and only\n", False),
         ("pcc/prototypes.py", "def seeds(): return 1\n", False),
         ("pcc/__init__.py", '__version__ = "2"\n', False),
     ],

@@ -8,6 +8,7 @@ See docs/decisions/0001-shell-and-fingerprints.md.
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -59,7 +60,7 @@ class Code:
         )
 
     def _parse(self, name: str) -> tuple[tuple[str, ...], str]:
-        """What a module imports, and its source without comments, docstrings and formatting."""
+        """What a module imports, and its source without comments, docstrings and formatting, compiled parts included."""
         file = self._file(name)
         assert file is not None
         tree = ast.parse(file.read_text(encoding="utf-8"))
@@ -68,7 +69,14 @@ class Code:
         for node in ast.walk(tree):
             if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
                 node.body = node.body[1:]
-        return imported, ast.unparse(tree)
+        return imported, "\n".join([ast.unparse(tree), *compiled_from(file)])
+
+
+def compiled_from(file: Path) -> Iterator[str]:
+    """The C++ sources beside a package's `__init__.py`, without comments and white space."""
+    if file.name == "__init__.py":
+        for source in sorted(p for p in file.parent.iterdir() if p.suffix in {".cpp", ".h"}):
+            yield source.name + "".join(re.sub(r"//.*", "", source.read_text(encoding="utf-8")).split())
 
 
 def imports(tree: ast.Module, package: str) -> Iterator[str]:
