@@ -211,7 +211,8 @@ def run_of_shards(folder: Path, shards: int) -> list[Claim]:
     python_in_path(folder, f'"{sys.executable}" "$@"')
     configuration = folder / "config.yaml"
     configuration.write_text(yaml.safe_dump(sharded(shards)))
-    snakemake(folder, configuration, "--", "results/toy/data/manifest.csv")
+    before = ("data/manifest.csv", "clusters/none/clusters.json")
+    snakemake(folder, configuration, "--", *(f"results/toy/{file}" for file in before))
     trained_and_localized(folder / "results/toy")
     branch = "results/toy/cam/seed-0/cam/crf"
     words = ["--set-threads", "pseudo_masks=1", "--", f"{branch}/quality.csv", f"{branch}/metrics.json"]
