@@ -17,8 +17,8 @@ it. Two things are no job's:
         jobs' memory, twice a second for the first quarter of a minute of each and twice a minute after that.
 
 The first claim is idle time as measured, with both told beside it. The second is both together where a shard's job
-takes a minute, as a shard of COCO's 1,026 images does at 60 ms an image: computed from the same run. The jobs' own start
-is in neither; it is measured too, as the CPU seconds of each sharded stage's imports.
+takes a minute, as a shard of COCO's 1,026 images does at 60 ms an image: computed from the same run. The jobs' own
+start is in neither; it is measured too, as the CPU seconds of each sharded stage's imports.
 """
 
 import argparse
