@@ -25,6 +25,10 @@ include: "workflow/rules/evaluate.smk"
 report: "workflow/report/workflow.rst"
 
 
+onstart:
+    without_needless_rounds(workflow.scheduler)
+
+
 rule all:
     default_target: True
     input:

@@ -1,16 +1,18 @@
 """Scores of masks against truth: counts that add up over images, ratios taken once at the end."""
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64, Integer
+from jaxtyping import Bool, Float, Int64, Integer, UInt8
 from numpy.typing import ArrayLike
-from scipy import ndimage
 from torch import Tensor
 
 IGNORE = 255
+BYTES = 256  # values of a byte, which every class id fits in
 Counts = Int64[np.ndarray, "C C"]
 PerClass = Float[np.ndarray, " C"]
+Ids = UInt8[np.ndarray, "*size"]
 
 
 def confusion_matrix(
@@ -21,20 +23,19 @@ def confusion_matrix(
 ) -> Counts:
     """Count pixels by true class (rows) and predicted class (columns).
 
+    Quickest for arrays of uint8, which masks are read as.
+
     Args:
         prediction: class ids 0..num_classes-1, at every pixel.
         target: class ids, or ``ignore`` where the pixel does not count.
-        num_classes: background included.
+        num_classes: background included; 255 at most.
         ignore: the id of uncounted pixels.
 
     Raises:
         ValueError: shapes differ, or an id is out of range. A prediction may not abstain, not even with
             ``ignore``: dropping hard pixels would raise the score.
     """
-    prediction, target = _checked(prediction, target, num_classes, ignore)
-    counted = target != ignore
-    pairs = target[counted] * num_classes + prediction[counted]
-    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+    return _checked(prediction, target, num_classes, ignore)[2]
 
 
 def _checked(
@@ -42,16 +43,37 @@ def _checked(
     target: Integer[np.ndarray | Tensor, "..."],
     num_classes: int,
     ignore: int,
-) -> tuple[Int64[np.ndarray, "*size"], Int64[np.ndarray, "*size"]]:
-    prediction, target = np.asarray(prediction, dtype=np.int64), np.asarray(target, dtype=np.int64)
+) -> tuple[Ids, Ids, Counts]:
+    """Both as bytes, and their confusion: what a whole histogram shows need not be looked for pixel by pixel."""
+    prediction, target = np.asarray(prediction), np.asarray(target)
     if prediction.shape != target.shape:
         raise ValueError(f"prediction is {prediction.shape} but target is {target.shape}; sizes must agree")
-    for name, ids in (("prediction", prediction), ("target", target[target != ignore])):
-        if ids.size and not 0 <= ids.min() <= ids.max() < num_classes:
-            wrong = ids[(ids < 0) | (ids >= num_classes)]
-            allowed = f"0..{num_classes - 1}"
-            raise ValueError(f"{name} holds class id {wrong[0]} ({wrong.size} pixels outside {allowed})")
-    return prediction, target
+    if not (1 <= num_classes <= IGNORE and 0 <= ignore <= IGNORE):
+        raise ValueError(f"{num_classes} classes, {ignore} ignored; masks hold ids up to {IGNORE}")
+    for name, ids in (("prediction", prediction), ("target", target)):
+        if ids.dtype != np.uint8 and ids.size and not 0 <= ids.min() <= ids.max() < BYTES:
+            _refuse(name, ids, num_classes, ignore)
+    prediction, target = prediction.astype(np.uint8, copy=False), target.astype(np.uint8, copy=False)
+    pairs = _pairs(prediction, target)
+    if pairs[:, num_classes:].any():
+        _refuse("prediction", prediction, num_classes, ignore)
+    pairs[ignore] = 0
+    if pairs[num_classes:].any():
+        _refuse("target", target, num_classes, ignore)
+    return prediction, target, pairs[:num_classes, :num_classes].copy()
+
+
+def _pairs(prediction: Ids, target: Ids) -> Int64[np.ndarray, "256 256"]:
+    """Pixels by value of the target (rows) and of the prediction (columns): one pass, whatever the classes."""
+    both = (target.astype(np.uint16) << 8) | prediction
+    return np.bincount(both.ravel(), minlength=BYTES**2).reshape(BYTES, BYTES)
+
+
+def _refuse(name: str, ids: Integer[np.ndarray, "..."], num_classes: int, ignore: int) -> NoReturn:
+    wrong = ids[(ids < 0) | (ids >= num_classes)]
+    if name == "target":
+        wrong = wrong[wrong != ignore]
+    raise ValueError(f"{name} holds class id {wrong[0]} ({wrong.size} pixels outside 0..{num_classes - 1})")
 
 
 def iou(cm: Counts) -> PerClass:
@@ -117,16 +139,14 @@ def boundary_counts(
     Raises:
         ValueError: as `confusion_matrix`.
     """
-    prediction, target = _checked(prediction, target, num_classes, ignore)
+    prediction, target, _ = _checked(prediction, target, num_classes, ignore)
     distance = max(1, round(dilation_ratio * float(np.hypot(*target.shape))))
     counted = target != ignore
-    predicted = _near_boundary(prediction, distance) & counted
-    true = _near_boundary(target, distance) & counted
-    shared = predicted & true & (prediction == target)
-    in_prediction, in_target, in_both = (
-        np.bincount(ids, minlength=num_classes)
-        for ids in (prediction[predicted], target[true], target[shared])
-    )
+    predicted = np.where(_near_boundary(prediction, distance) & counted, prediction, IGNORE)
+    true = np.where(_near_boundary(target, distance) & counted, target, IGNORE)
+    pairs = _pairs(predicted, true)
+    in_prediction, in_target = pairs.sum(axis=0)[:num_classes], pairs.sum(axis=1)[:num_classes]
+    in_both = np.diag(pairs)[:num_classes]
     return np.stack([in_both, in_prediction + in_target - in_both])
 
 
@@ -135,10 +155,31 @@ def boundary_iou(counts: Int64[np.ndarray, "2 C"]) -> PerClass:
     return _ratio(counts[0], counts[1])
 
 
-def _near_boundary(ids: Int64[np.ndarray, "H W"], distance: int) -> Bool[np.ndarray, "H W"]:
-    """Pixels with another id within ``distance``: for all classes at once, as min = max in a pure window."""
-    outside = {"size": 2 * distance + 1, "mode": "constant", "cval": -1}
-    return ndimage.minimum_filter(ids, **outside) != ndimage.maximum_filter(ids, **outside)
+def _near_boundary(ids: UInt8[np.ndarray, "H W"], distance: int) -> Bool[np.ndarray, "H W"]:
+    """Pixels with another id, or the image's border, within ``distance``: where a window's least is not its most."""
+    side = 2 * distance + 1
+    near = np.ones(ids.shape, dtype=bool)
+    if min(ids.shape) >= side:
+        inside = (slice(distance, -distance),) * 2
+        near[inside] = _in_windows(np.minimum, ids, side) != _in_windows(np.maximum, ids, side)
+    return near
+
+
+def _in_windows(
+    least_or_most: np.ufunc, ids: UInt8[np.ndarray, "H W"], side: int
+) -> UInt8[np.ndarray, "h w"]:
+    """The least or the most of every square window that lies inside the image.
+
+    Windows of twice the width are made of two that are known: some ten passes of a byte a pixel, however wide the last.
+    """
+    for _ in ids.shape:
+        width = 1
+        while width < side:
+            step = min(width, side - width)
+            ids = least_or_most(ids[:-step], ids[step:])
+            width += step
+        ids = ids.T
+    return ids
 
 
 def _ratio(part: ArrayLike, whole: ArrayLike) -> Float[np.ndarray, "..."]:

@@ -5,7 +5,6 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Integer, Shaped, UInt8
-from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn import functional
 
@@ -86,6 +85,8 @@ def trust(
         ``errors_in_lowest_fifth``: share of all wrong pixels in the fifth of the images with the lowest mean
         confidence, 0.2 by chance; ``lost_iou_in_lowest_fifth``: likewise of the sum of 1 - IoU.
     """
+    from scipy.stats import spearmanr  # half a second, which stages that only want the signs are spared
+
     iou = intersection / union
     varies = len(iou) > 1 and np.ptp(iou) > 0 and np.ptp(confidence) > 0
     numbers = {image: number for number, image in enumerate(dict.fromkeys(images))}

@@ -10,6 +10,7 @@ from scipy import ndimage
 from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassJaccardIndex
 
 from pcc.metrics import (
+    _near_boundary,
     boundary_counts,
     boundary_iou,
     cluster_confusion,
@@ -113,6 +114,27 @@ def test_bad_ids_and_sizes(count, prediction, target, message):
     assert message in str(raised.value) or raised.type is not ValueError
 
 
+def test_ids_that_are_no_bytes_are_told_with_their_number():
+    """Ids are counted as bytes: what does not fit must not be taken for what is left of it."""
+    target = np.array([[0, 255, 255, 257]])
+    with pytest.raises(ValueError, match=r"target holds class id 257 \(1 pixels outside 0..1\)"):
+        confusion_matrix(np.zeros((1, 4), dtype=np.int64), target, 2)
+    with pytest.raises(ValueError, match=r"prediction holds class id 256 \(1 pixels"):
+        confusion_matrix(np.array([[0, 0, 0, 256]]), np.zeros((1, 4), dtype=np.int64), 2)
+    with pytest.raises(ValueError, match="300 classes"):
+        confusion_matrix(np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.uint8), 300)
+
+
+def test_as_many_classes_as_a_byte_holds_and_another_id_ignored():
+    rng = np.random.default_rng(0)
+    prediction, target = rng.integers(0, 255, (2, 40, 50))
+    expected = np.zeros((255, 255), dtype=int)
+    np.add.at(expected, (target.ravel(), prediction.ravel()), 1)
+    np.testing.assert_array_equal(confusion_matrix(prediction, target, 255), expected)
+    expected[7] = 0
+    np.testing.assert_array_equal(confusion_matrix(prediction, target, 255, ignore=7), expected)
+
+
 def test_cluster_confusion_by_hand():
     cm = np.array([[50, 1, 1, 1], [2, 5, 2, 1], [0, 3, 4, 3], [1, 0, 2, 7]], dtype=np.int64)
     within, between = cluster_confusion(cm, [[1, 2], [3]])
@@ -151,6 +173,19 @@ def test_boundaries_against_repeated_erosion(prediction, target, ratio):
         edges = [reference_boundary(ids == c, distance) & (target != 255) for ids in (prediction, target)]
         expected.append([(edges[0] & edges[1]).sum(), (edges[0] | edges[1]).sum()])
     np.testing.assert_array_equal(boundary_counts(prediction, target, C, ratio), np.transpose(expected))
+
+
+@pytest.mark.parametrize("size", [(60, 47), (9, 80), (13, 13), (12, 13), (1, 5)])
+@pytest.mark.parametrize("distance", [1, 2, 5, 6, 11])
+def test_boundary_regions_against_filters(size, distance):
+    """Windows of every width, also of widths that no doubling hits, and images that no window fits in."""
+    ids = np.random.default_rng(0).integers(0, 3, size).astype(np.uint8)
+    ids[2:40, 3:] = 1
+    outside = {"size": 2 * distance + 1, "mode": "constant", "cval": -1}
+    least, most = (
+        extreme(ids.astype(int), **outside) for extreme in (ndimage.minimum_filter, ndimage.maximum_filter)
+    )
+    np.testing.assert_array_equal(_near_boundary(ids, distance), least != most)
 
 
 def test_boundary_iou_by_hand():

@@ -17,6 +17,7 @@ from experiments import (
     scoring_settings,
 )
 from fingerprints import Code
+from scheduling import without_needless_rounds
 from snakemake.utils import update_config
 
 update_config(config, typed(workflow.config_settings.config or {}))

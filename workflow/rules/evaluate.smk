@@ -21,7 +21,8 @@ rule evaluate:
         "<benchmarks>/{branch}/evaluate.tsv"
     conda:
         "../envs/report.yaml"
-    threads: 1
+    # A split of many shards has images enough to pay for more processes.
+    threads: lambda wildcards: max(1, min(CORES, len(artifacts(wildcards.branch)) // 10))
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=120,
