@@ -11,9 +11,9 @@ weights; the quickest is taken to grow with the number of pixels. Then, for each
 Heads, CLIP, reading and augmentation are left out, a GPU is measured on one image at a time, and mixed precision is not
 counted: expect the order of magnitude, not the minute.
 
-Disk. Maps take 2 bytes × cells of the largest scale × (classes per image + 1); a mask as PNG 1 bit for 4 pixels; a network
-4 bytes a parameter, three times that again as a checkpoint with Adam's moments while it trains; cached features 2 bytes
-× grid cells × channels × images while it trains.
+Disk. Maps take 2 bytes × grid cells (of the largest scale) × (classes per image + 1); a mask as PNG about 1 bit for
+4 pixels; a network 4 bytes a parameter, three times that again as a checkpoint with Adam's moments while it trains;
+cached features 2 bytes × grid cells × channels × images while it trains.
 """
 
 import math
