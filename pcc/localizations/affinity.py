@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pcc.localizations.grouping import Grouping
+from pcc.maps import resize
 from pcc.methods.base import Method
 from pcc.refine.affinity import propagate
 
@@ -33,4 +34,4 @@ class Localization(Grouping):
         pairs = zip(maps, features, strict=True)
         grouped = torch.stack([propagate(m, f, power=self.power, steps=self.steps) for m, f in pairs])
         self.compare(maps, grouped)
-        return grouped
+        return resize(grouped, self.grid(images, [grouped]))

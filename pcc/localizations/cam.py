@@ -23,25 +23,44 @@ class Localization(nn.Module):
         scales: sizes of the views, as factors.
         flip: whether each view is also seen mirrored.
         multiple_of: sides of a view are rounded to this, for networks of fixed patches.
+        stride: pixels of scale 1, across, for one cell of the maps; None: the grid of the largest scale.
     """
 
     def __init__(
-        self, method: Method, *, scales: Sequence[float] = (1.0,), flip: bool = True, multiple_of: int = 1
+        self,
+        method: Method,
+        *,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = True,
+        multiple_of: int = 1,
+        stride: int | None = None,
     ) -> None:
         super().__init__()
         self.method, self.scales, self.flip, self.multiple_of = method, tuple(scales), flip, multiple_of
+        self.stride = stride
         self.agreements: dict[str, Float[Tensor, "B C"]] = {}
 
     def forward(
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
     ) -> Float[Tensor, "B C h w"]:
-        """Localization maps, background first, at the grid of scale 1."""
+        """Localization maps, background first, on the grid that `grid` says."""
         views = [
             self.over_flips(self._activations, self._scaled(images, scale), compared_as=labels)[0]
             for scale in self.scales
         ]
-        height, width = views[0].shape[-2:]
-        return self.method.to_maps(merge_views(views, (height, width)), labels)
+        return self.method.to_maps(merge_views(views, self.grid(images, views)), labels)
+
+    def grid(
+        self, images: Float[Tensor, "B 3 H W"], views: Sequence[Float[Tensor, "B _ _ _"]]
+    ) -> tuple[int, int]:
+        """(height, width) of the maps of ``images``, whose views have grids of their own.
+
+        docs/decisions/0012-stored-maps.md says what the choice costs.
+        """
+        if self.stride is not None:
+            return -(-images.shape[2] // self.stride), -(-images.shape[3] // self.stride)
+        finest = max(views, key=lambda view: view.shape[2] * view.shape[3])
+        return finest.shape[2], finest.shape[3]
 
     def over_flips(
         self,
@@ -66,14 +85,17 @@ class Localization(nn.Module):
         return [self.method.activations(view)]
 
     def _scaled(self, images: Float[Tensor, "B 3 H W"], scale: float) -> Float[Tensor, "B 3 _ _"]:
+        """Bicubic, in whole levels of 255 as Pillow resizes: what the field's scripts show their networks."""
         if scale == 1:
             return images
         size = [
             max(1, round(side * scale / self.multiple_of)) * self.multiple_of for side in images.shape[-2:]
         ]
-        return functional.interpolate(
-            images, size, mode="bicubic", align_corners=False, antialias=True
-        ).clamp(0, 1)
+        levels = images * 255
+        if images.device.type == "cpu":  # seven times faster than on floats; GPUs cannot
+            levels = levels.round().to(torch.uint8).contiguous(memory_format=torch.channels_last)
+        resized = functional.interpolate(levels, size, mode="bicubic", align_corners=False, antialias=True)
+        return resized.float().round().clamp(0, 255) / 255
 
 
 def present_channels(labels: Float[Tensor, "K"]) -> list[int]:

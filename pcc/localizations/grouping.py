@@ -24,6 +24,7 @@ class Grouping(cam.Localization):
         features: settings of a second, frozen `Backbone` (names from one network, grouping from another); None takes
             the method's own features.
         feature_size: side of the square that the second backbone sees, pixels; None: as the method.
+        stride: see `cam.Localization`.
     """
 
     def __init__(
@@ -35,8 +36,9 @@ class Grouping(cam.Localization):
         multiple_of: int = 1,
         features: dict[str, Any] | None = None,
         feature_size: int | None = None,
+        stride: int | None = None,
     ) -> None:
-        super().__init__(method, scales=scales, flip=flip, multiple_of=multiple_of)
+        super().__init__(method, scales=scales, flip=flip, multiple_of=multiple_of, stride=stride)
         self.backbone = None if features is None else call_with(Backbone, features, "features")
         self.feature_size = feature_size
 

@@ -42,8 +42,7 @@ class Localization(Grouping):
     ) -> Float[Tensor, "B C h w"]:
         """Rectified cosine to each prototype, every present class to a peak of 1, absent classes zero."""
         views = [self._at_scale(self._scaled(images, scale), labels) for scale in self.scales]
-        height, width = views[0].shape[-2:]
-        return normalize_cams(merge_views(views, (height, width)))
+        return normalize_cams(merge_views(views, self.grid(images, views)))
 
     def _at_scale(
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]

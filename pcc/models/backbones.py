@@ -64,7 +64,7 @@ class Backbone(nn.Module):
             # Convolutions are up to four times faster so, in bf16 on a CPU above all.
             self.network.to(memory_format=torch.channels_last)
         with torch.no_grad():
-            side = self.multiple_of * math.ceil(64 / self.multiple_of)
+            side = self.small_side
             self.network.eval()
             try:
                 grid = self(torch.zeros(1, 3, side, side))
@@ -78,6 +78,11 @@ class Backbone(nn.Module):
     def multiple_of(self) -> int:
         """Images must have sides that this divides (a ViT's patch; 1 for CNNs)."""
         return int(self.network.patch_embed.patch_size[0]) if hasattr(self.network, "patch_embed") else 1
+
+    @property
+    def small_side(self) -> int:
+        """Side of an image that is large enough to see how the network behaves, pixels."""
+        return self.multiple_of * math.ceil(64 / self.multiple_of)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
         """Features of the last layer, or of ``levels``; class and register tokens are dropped."""

@@ -11,9 +11,9 @@ weights; the quickest is taken to grow with the number of pixels. Then, for each
 Heads, CLIP, reading and augmentation are left out, a GPU is measured on one image at a time, and mixed precision is not
 counted: expect the order of magnitude, not the minute.
 
-Disk. Maps take 2 bytes × grid cells × (classes per image + 1); a mask as PNG about 1 bit for 4 pixels; a network
-4 bytes a parameter, three times that again as a checkpoint with Adam's moments while it trains; cached features 2 bytes
-× grid cells × channels × images while it trains.
+Disk. Maps take 2 bytes × grid cells (of the largest scale) × (classes per image + 1); a mask as PNG about 1 bit for
+4 pixels; a network 4 bytes a parameter, three times that again as a checkpoint with Adam's moments while it trains;
+cached features 2 bytes × grid cells × channels × images while it trains.
 """
 
 import math
@@ -187,7 +187,8 @@ class Estimate:
         places = (f"methods.{self._beginning(method)}.", f"localizations.{localization}.")
         networks = [network for place in places for network in self._networks(place)]
         side = entry.get("image_size") or max(PHOTO)
-        cells = (side / networks[0].stride) ** 2 if networks else 0.0
+        finest = max(entry.get("scales") or [1.0])  # whose grid is stored, unless a stride is set
+        cells = (side / (entry.get("stride") or networks[0].stride / finest)) ** 2 if networks else 0.0
         seconds = self.images.train * _views(entry) * side**2 * sum(network.seconds for network in networks)
         self._add("localize", seconds, 2 * self.images.train * cells * (self.images.classes + 1))
 

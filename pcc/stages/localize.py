@@ -14,8 +14,10 @@ from pcc.data.manifest import Manifest, Record
 from pcc.data.samples import image_tensor
 from pcc.errors import call_with
 from pcc.files import digest
-from pcc.hardware import Precision, autocast, device
+from pcc.hardware import Precision, autocast, device, keep_freed_memory, resolve_precision
 from pcc.localizations.cam import Localization
+from pcc.models.backbones import Backbone
+from pcc.models.folding import fold_batch_norms
 from pcc.plugins import load_attribute
 from pcc.stages.shards import write_shard
 from pcc.stages.trained import load_classifier
@@ -61,6 +63,9 @@ def localize(
     localization = load_attribute("pcc.localizations", type, "Localization", "localizations: type")
     localizer = call_with(localization, settings, f"localization {type}", method=method, multiple_of=patch)
     localizer.eval().requires_grad_(False).to(device())
+    keep_freed_memory()
+    if resolve_precision(precision) == "no":
+        _fold_batch_norms(localizer)
     everything = {
         "type": type,
         "image_size": image_size,
@@ -97,6 +102,15 @@ def localize(
         code=code,
         shard=shard,
     )
+
+
+def _fold_batch_norms(localizer: Localization) -> None:
+    """Of every backbone: the method's, and a second one for grouping."""
+    for holder in list(localizer.modules()):
+        for name, child in list(holder.named_children()):
+            if isinstance(child, Backbone):
+                example = torch.rand(1, 3, child.small_side, child.small_side, device=child.mean.device)
+                setattr(holder, name, fold_batch_norms(child, example))
 
 
 def _localize(localizer: Localization, data: Manifest, batch: Batch) -> dict[str, artifacts.Maps]:

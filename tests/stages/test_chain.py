@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from pcc import artifacts
 from pcc.artifacts import read_maps, read_mask, write_clusters, write_mask
@@ -98,10 +99,12 @@ def test_maps_hold_background_and_the_image_s_own_classes(
     manifest: Path, classifier: Path, tmp_path: Path
 ) -> None:
     data = Manifest.read(manifest)
-    for settings in (
-        {"type": "cam", "scales": [1.0, 2.0]},
-        {"type": "affinity"},
-        {"resize": "keep", "precision": "bf16"},
+    for side, settings in (
+        (8, {"type": "cam", "scales": [1.0, 2.0]}),  # the grid of scale 2
+        (7, {"type": "iscam", "scales": [1.0, 2.0], "stride": 5}),
+        (4, {"type": "affinity"}),
+        (8, {"type": "affinity", "stride": 4}),
+        (4, {"resize": "keep", "precision": "bf16"}),
     ):
         stored = dict(read_maps(maps_of(manifest, classifier, tmp_path / "m/000.safetensors", **settings)))
         records = data.select("train", "000")
@@ -110,7 +113,7 @@ def test_maps_hold_background_and_the_image_s_own_classes(
             maps = stored[record.image_id]
             assert maps.classes == (0, *data.class_ids(record))
             assert maps.size == (32, 32)
-            assert maps.values.shape == (2, 4, 4)
+            assert maps.values.shape == (2, side, side)
             assert torch.isfinite(maps.values).all()
 
 
@@ -119,6 +122,26 @@ def test_batch_size_and_order_change_no_map(manifest: Path, classifier: Path, tm
     many = dict(read_maps(maps_of(manifest, classifier, tmp_path / "b.safetensors", batch_size=3)))
     for image_id in one:
         torch.testing.assert_close(one[image_id].values, many[image_id].values, atol=2e-3, rtol=0)
+
+
+def test_folding_changes_no_map_and_is_for_fp32_alone(
+    manifest: Path, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folds: list[str] = []
+
+    def unfolded(network: nn.Module, _example: Tensor) -> nn.Module:
+        folds.append(type(network).__name__)
+        return network
+
+    folded = dict(read_maps(maps_of(manifest, classifier, tmp_path / "a.safetensors")))
+    monkeypatch.setattr("pcc.stages.localize.fold_batch_norms", unfolded)
+    plain = dict(read_maps(maps_of(manifest, classifier, tmp_path / "b.safetensors")))
+    assert folds == ["Backbone"]
+    for image_id in plain:
+        torch.testing.assert_close(folded[image_id].values, plain[image_id].values, atol=2e-3, rtol=0)
+    monkeypatch.setattr("pcc.stages.localize.resolve_precision", lambda _asked: "bf16")
+    maps_of(manifest, classifier, tmp_path / "c.safetensors", precision="bf16")
+    assert folds == ["Backbone"]
 
 
 class Killed(BaseException):

@@ -143,7 +143,7 @@ def test_estimate_is_the_arithmetic_described(tmp_path: Path) -> None:
     assert found.seconds["pseudo_masks"] == pytest.approx(seeds * 10 * 0.5 / 2 / 2)
     assert found.seconds["train_segmenter"] == pytest.approx(2 * seeds * 10 * epochs * pixels * 1e-4)
     assert found.seconds["segment"] == pytest.approx(2 * seeds * 4 * 64**2 * 1e-4)
-    maps, masks = 10 * 2 * 4 * 4 * 3, (10 + 2 * 4) * images.pixels / 32
+    maps, masks = 10 * 2 * 8 * 8 * 3, (10 + 2 * 4) * images.pixels / 32
     assert found.kept == pytest.approx(seeds * (maps + masks + 400 + 2 * 200))
     assert found.passing == pytest.approx(3 * 400)
 
