@@ -1,5 +1,8 @@
 """Precisions on machines that are not this one."""
 
+import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Literal
 
@@ -7,6 +10,22 @@ import pytest
 import torch
 
 from pcc.hardware import Precision, resolve_precision
+
+KEEPING = """
+import resource, sys, torch
+from pcc.hardware import keep_freed_memory
+
+def faults() -> int:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        torch.ones(16_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+given_back = faults()
+keep_freed_memory()
+kept = min(faults() for _ in range(4))  # the system may take pages back meanwhile
+sys.exit(not kept < given_back / 2)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +75,9 @@ def test_a_cpu_says_once_that_it_takes_fp32(
     assert [record.getMessage() for record in caplog.records].count(
         "precision bf16: this CPU does not multiply it; computing in fp32, which is faster here"
     ) == 1
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc's mallopt")
+def test_memory_that_is_kept_is_not_asked_for_again() -> None:
+    """In a process of its own, as it holds for good: pages of 64 MB come from the system once."""
+    assert subprocess.run([sys.executable, "-c", KEEPING], check=False).returncode == 0
