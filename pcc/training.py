@@ -139,9 +139,8 @@ class _Run:
         score: Callable[[str], float] | None,
     ) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = (
-            False  # nothing here reads what it has not written
-        )
+        # Nothing here reads what it has not written.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         if device() == "cpu":
             keep_freed_memory()
         for phase in recipe.phases:  # a name that the model does not know is told before the first step
