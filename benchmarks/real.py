@@ -24,6 +24,7 @@ def workflow(*targets: Path) -> None:
         print(f"skipped: this benchmark needs the photographs of {PHOTOS}, which are absent")
         sys.exit(0)
     wanted = [str(target.relative_to(ROOT)) for target in targets]
+    # Targets first: several options take all words that follow them.
     command = ["snakemake", *wanted, "--cores", "2", "--configfile", CONFIGURATION, "--quiet", "all"]
     subprocess.run(command, cwd=ROOT, check=True, stdout=sys.stderr)
 

@@ -9,7 +9,7 @@ from numpy.lib.format import open_memmap
 
 from pcc.files import atomic_path
 from pcc.progress import track
-from pcc.trainable import Batch, Samples, Trainable
+from pcc.trainable import Batch, Samples, Trainable, as_shares
 
 
 def cached_features(
@@ -40,10 +40,11 @@ def _encode(
     with atomic_path(folder / "features.npy") as temporary:
         for start in track(starts, "encode images once"):
             chosen = [samples[key] for key in keys[start : start + batch_size]]
-            images = torch.stack([s.images for s in chosen if s.images is not None]).to(accelerator.device)
+            images = torch.stack([s.images for s in chosen if s.images is not None])
             with torch.no_grad(), accelerator.autocast():
-                features = model.encode(images).to("cpu", torch.float16).numpy()
-            columns = {"features": features, "labels": np.stack([s.labels.numpy() for s in chosen])}
+                features = model.encode(as_shares(images.to(accelerator.device)))
+            columns = {"features": features.to("cpu", torch.float16).numpy()}
+            columns |= {"labels": np.stack([s.labels.numpy() for s in chosen])}
             if chosen[0].masks is not None:
                 columns["masks"] = np.stack([s.masks.numpy() for s in chosen if s.masks is not None])
             for name, values in columns.items():

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
@@ -11,7 +12,9 @@ class Batch(NamedTuple):
     """What one step sees; a sample is a batch without the first axis.
 
     Attributes:
-        images: RGB in 0..1, before any model's own normalisation; None when ``features`` stand in for them.
+        images: RGB in 0..1, before any model's own normalisation; None when ``features`` stand in for them. Samples may
+            give bytes, a quarter of the memory to hand on between processes and to a GPU; `fit` makes `as_shares` of
+            them before any model sees them.
         labels: image-level labels, multi-hot; vector index i is class id i+1.
         masks: class ids with 255 ignored, for segmenters.
         features: what ``encode`` gave for the images, where it never changes.
@@ -19,12 +22,19 @@ class Batch(NamedTuple):
         progress: share of the phase that is done, 0..1, for what changes on the way; `fit` sets it.
     """
 
-    images: Float[Tensor, "*B 3 H W"] | None
+    images: Float[Tensor, "*B 3 H W"] | UInt8[Tensor, "*B 3 H W"] | None
     labels: Float[Tensor, "*B K"]
     masks: UInt8[Tensor, "*B H W"] | None = None
     features: Float[Tensor, "*B D h w"] | None = None
     inside: UInt8[Tensor, "*B H W"] | None = None
     progress: float | None = None
+
+
+def as_shares(
+    images: Float[Tensor, "*B 3 H W"] | UInt8[Tensor, "*B 3 H W"],
+) -> Float[Tensor, "*B 3 H W"]:
+    """Bytes to 0..1; what is in 0..1 already stays as it is."""
+    return images if images.is_floating_point() else images.to(torch.float32).mul_(1 / 255)
 
 
 @dataclass

@@ -29,10 +29,10 @@ from pcc.checkpoints import (
 )
 from pcc.errors import InputError
 from pcc.feature_cache import cached_features
-from pcc.hardware import Precision, device, resolve_precision
+from pcc.hardware import Precision, device, keep_freed_memory, resolve_precision
 from pcc.interruption import EXIT_CODE, Interruption, begun_undisturbed, noticing_sigterm
 from pcc.progress import log, track
-from pcc.trainable import Batch, ParameterGroup, Samples, Trainable
+from pcc.trainable import Batch, ParameterGroup, Samples, Trainable, as_shares
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,10 @@ class _Run:
         score: Callable[[str], float] | None,
     ) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # Nothing here reads what it has not written.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        if device() == "cpu":
+            keep_freed_memory()
         for phase in recipe.phases:  # a name that the model does not know is told before the first step
             cast(Trainable, model).parameter_groups(phase.name)
             if phase.select == "masks" and score is None:
@@ -244,6 +248,8 @@ class _Run:
         torch.manual_seed(_number(f"{self.seed}/{phase.name}/{step}/{self.accelerator.process_index}"))
         for group in optimizer.param_groups:
             group["lr"] = group["lr_scale"] * lr
+        if batch.images is not None:
+            batch = batch._replace(images=as_shares(batch.images))
         named = module(batch, phase.name)
         self.accelerator.backward(torch.stack(list(named.values())).sum())
         if self.recipe.clip_norm is not None:
@@ -305,8 +311,9 @@ def _optimizer(groups: Sequence[ParameterGroup], recipe: Recipe) -> torch.optim.
         for g in groups
     ]
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(settings, lr=0.0, momentum=recipe.momentum)
-    return (torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam)(settings, lr=0.0)
+        return torch.optim.SGD(settings, lr=0.0, momentum=recipe.momentum, fused=True)
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return kind(settings, lr=0.0, fused=True)
 
 
 def _number(text: str) -> int:

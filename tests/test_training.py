@@ -124,6 +124,27 @@ def test_cached_features_encode_once_and_agree_with_encoding_every_step(tmp_path
     torch.testing.assert_close(results[0][1], results[1][1], atol=2e-3, rtol=0)  # the cache is fp16
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_bytes_reach_the_model_as_shares(tmp_path: Path, cached: bool) -> None:
+    class Bytes(Noise):
+        def __getitem__(self, key: tuple[int, int]) -> Batch:
+            sample = super().__getitem__(key)
+            return sample._replace(images=(sample.images * 255).round().to(torch.uint8))
+
+    class Shares(Bytes):
+        def __getitem__(self, key: tuple[int, int]) -> Batch:
+            sample = super().__getitem__(key)
+            return sample._replace(images=sample.images.to(torch.float32).mul_(1 / 255))
+
+    heads = []
+    for number, samples in enumerate((Bytes(), Shares())):
+        (work := tmp_path / str(number)).mkdir()
+        model = Linear()
+        fit(model, samples, Recipe([Phase("warmup", 2, 0.1)], 5, cache_features=cached), seed=0, work=work)
+        heads.append(model.head.weight)
+    assert torch.equal(*heads)
+
+
 def test_losses_are_logged_for_every_step(tmp_path: Path) -> None:
     weights_after(tmp_path)
     lines = (tmp_path / "losses.csv").read_text().splitlines()

@@ -42,7 +42,8 @@ def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
         InputError: missing, empty or damaged file, or floating-point pixels, whose range is not known.
     """
     with _opened(path) as image:
-        return np.asarray(_to_rgb(ImageOps.exif_transpose(image), path))
+        ImageOps.exif_transpose(image, in_place=True)
+        return np.asarray(_to_rgb(image, path))
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -100,4 +101,4 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -3,7 +3,7 @@
 It limits jobs to 100 a second unless told otherwise, and each look at the ready jobs orders another a second later,
 also one that starts nothing. Every job that ends adds one more such chain: after 100 of 200 shards it looks 100 times a
 second, reads the sizes of all inputs of all ready jobs each time, and fills a core that jobs could have. With no limit
-it looks when a job has ended, which is all it takes. See docs/decisions/0012-scheduler.md.
+it looks when a job has ended, which is all it takes. See docs/decisions/0013-scheduler.md.
 """
 
 from typing import Any
