@@ -60,7 +60,7 @@ class Code:
         )
 
     def _parse(self, name: str) -> tuple[tuple[str, ...], str]:
-        """What a module imports, and its source without comments, docstrings and formatting, compiled parts included."""
+        """What a module imports; its source and that of its compiled part, without comments, docstrings, formatting."""
         file = self._file(name)
         assert file is not None
         tree = ast.parse(file.read_text(encoding="utf-8"))
