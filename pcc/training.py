@@ -311,9 +311,9 @@ def _optimizer(groups: Sequence[ParameterGroup], recipe: Recipe) -> torch.optim.
         for g in groups
     ]
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(settings, lr=0.0, momentum=recipe.momentum, fused=True)
+        return torch.optim.SGD(settings, lr=0.0, momentum=recipe.momentum)
     kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    return kind(settings, lr=0.0, fused=True)
+    return kind(settings, lr=0.0)
 
 
 def _number(text: str) -> int:
