@@ -31,7 +31,7 @@ from pcc.maps import to_mask
 from pcc.stages.localize import localize
 from pcc.stages.trained import load_classifier
 
-IMAGES, ROUNDS, THREADS = 24, 2, 2
+IMAGES, ROUNDS, THREADS = 16, 2, 2
 SCALES = [1.0, 0.5, 1.5, 2.0]
 SPEED, AGREEMENT = 2.5, 0.995
 

@@ -5,6 +5,7 @@ run taken up after a kill ends with the weights of an unbroken one.
 """
 
 import math
+import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -232,6 +233,7 @@ class _Run:
             batch_sampler=batches,
             num_workers=self.workers,
             collate_fn=_collate,
+            worker_init_fn=_yield_to_training,
         )
         optimizer = _optimizer(groups, self.recipe)
         return self.accelerator.prepare(_LossModule(self.model), optimizer, loader)
@@ -314,6 +316,11 @@ def _optimizer(groups: Sequence[ParameterGroup], recipe: Recipe) -> torch.optim.
         return torch.optim.SGD(settings, lr=0.0, momentum=recipe.momentum)
     kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
     return kind(settings, lr=0.0)
+
+
+def _yield_to_training(_number: int) -> None:
+    """Loader processes take what the training leaves of the cores: where one is taken from it, the others wait."""
+    os.nice(10)
 
 
 def _number(text: str) -> int:
