@@ -50,7 +50,8 @@ class Sums(NamedTuple):
 
     def mean_iou(self) -> float:
         with np.errstate(invalid="ignore"):
-            return float(np.nanmean(self.shared / (self.predicted + self.true - self.shared)))
+            scores = self.shared / (self.predicted + self.true - self.shared)
+        return float(scores[~np.isnan(scores)].mean())  # np.nanmean adds in another order: other last digits
 
 
 def by_class(pairs: Iterable[Pair], num_classes: int) -> Sums:
