@@ -46,7 +46,7 @@ def machine() -> dict[str, Any]:
         "cores": len(names),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "device": device(),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
     }
