@@ -2,32 +2,38 @@
 
 Both are whole trainings by `pcc.training.fit` of the light head on a frozen EfficientNet-Lite0 at 448 pixels
 (config/voc12_mini.yaml, without cached features), on two threads. One reads JPEGs and mask PNGs, resizes, mirrors and
-batches them in a loader process beside them, as `pcc train_segmenter --threads 2` does; the other is handed the
-finished floats. Both end with the same weights, to the bit. Each trains for one epoch and for several: the claim is on
-images per second in between, as a training has many epochs; what starting costs is stated.
+batches them in loader processes beside them, as `pcc train_segmenter --threads 2` does; the other is handed the
+finished floats. Both end with the same weights, to the bit. They take turns, an epoch each: while one trains, the
+other and its loaders are stopped, as a machine's speed changes by more from one minute to the next than reading costs.
+The claim is on all epochs between the first and the last, as a training has many; what the first takes, loaders' start
+included, is stated.
 
 DeepLabV2-ResNet101 (config/voc12.yaml) is not timed here: an image takes it seconds on two cores, three orders of
 magnitude above what reading one takes.
 """
 
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import yaml
-from measure import Claim, end, in_turn, quietly, ratio
+from measure import Claim, end, quietly, ratio
 from real import ROOT, training_images
+from torch import Tensor
+from turns import Turns, take_turns
 
+from pcc.batches import loader_processes
 from pcc.data.samples import Augmentation, TrainingSamples
 from pcc.models.segmenter import build_segmenter
 from pcc.trainable import Batch, Samples, as_shares
 from pcc.training import Phase, Recipe, fit
 
-IMAGES, THREADS, ROUNDS, EPOCHS = 64, 2, 2, 5
+IMAGES, THREADS, BATCH, EPOCHS = 64, 2, 16, 13
 MEMORY, FILES = "from memory", "from files"
 
 
@@ -54,62 +60,67 @@ class InMemory:
         return self.samples[epoch % 2][index]
 
 
-def train(
-    settings: dict[str, Any], classes: int, samples: Samples, workers: int, epochs: int
-) -> dict[str, torch.Tensor]:
-    """Some epochs from the first weights; the last ones."""
-    training = settings["training"]
+class Found(NamedTuple):
+    """CPU seconds to read an image, where that was timed, and a digest of the trained weights."""
+
+    reading: float
+    weights: str
+
+
+def train(name: str, turns: Turns) -> Found:
+    """One training, an epoch a turn."""
+    quietly()
+    data = training_images()
+    settings = yaml.safe_load((ROOT / "config/voc12_mini.yaml").read_text())["segmenters"]["lite0"]
+    training, side = settings["training"], settings["training"]["image_size"]
+    records = [record for record in data.records if record.mask is not None][:IMAGES]
+    masks = {record.image_id: record.mask for record in records if record.mask is not None}
+    samples: Samples = TrainingSamples(data, records, side, Augmentation(), seed=0, masks=masks)
+    workers, reading = loader_processes(THREADS), 0.0
+    if name == MEMORY:
+        torch.set_num_threads(1)  # as in a loader process
+        start = time.process_time()
+        samples, workers = InMemory(samples), 0
+        reading = (time.process_time() - start) / (2 * IMAGES)
+    torch.set_num_threads(THREADS)
     torch.manual_seed(0)
-    network = build_segmenter(settings["type"], classes, settings["model"])
+    network: Any = build_segmenter(settings["type"], data.dataset.num_classes, settings["model"])
+    steps = iter(range(1, sys.maxsize))
+
+    def after_step() -> dict[str, Tensor]:
+        done = next(steps)
+        if done % (IMAGES // BATCH) == 0 and done < EPOCHS * IMAGES // BATCH:
+            turns.next()
+        return {}
+
+    network.watched = after_step  # `fit` calls it for scalars worth a curve
     recipe = Recipe(
-        [Phase(**training["phases"][0] | {"epochs": epochs})],
-        training["batch_size"],
+        [Phase(**training["phases"][0] | {"epochs": EPOCHS})],
+        BATCH,
         weight_decay=training["weight_decay"],
         precision=training["precision"],
     )
     with tempfile.TemporaryDirectory() as folder:
+        turns.next()
         fit(network, samples, recipe, seed=0, work=Path(folder), workers=workers)
-    return network.state_dict()
+        turns.over()
+    weights = b"".join(value.numpy().tobytes() for value in network.state_dict().values())
+    return Found(reading, sha256(weights).hexdigest())
 
 
 def main() -> None:
-    """Time both in turn, and compare their weights."""
-    quietly()
-    torch.set_num_threads(THREADS)
-    data = training_images()
-    settings = yaml.safe_load((ROOT / "config/voc12_mini.yaml").read_text())["segmenters"]["lite0"]
-    records = [record for record in data.records if record.mask is not None][:IMAGES]
-    masks = {record.image_id: record.mask for record in records if record.mask is not None}
-    side = settings["training"]["image_size"]
-    samples = TrainingSamples(data, records, side, Augmentation(), seed=0, masks=masks)
-    start = time.process_time()
-    memory = InMemory(samples)
-    reading = (time.process_time() - start) / (2 * IMAGES)
-    weights: dict[str, dict[str, torch.Tensor]] = {}
-
-    def way(name: str, epochs: int) -> Callable[[], None]:
-        given, workers = (memory, 0) if name == MEMORY else (samples, THREADS - 1)
-
-        def run() -> None:
-            weights[name] = train(settings, data.dataset.num_classes, given, workers, epochs)
-
-        return run
-
-    both = (MEMORY, FILES)
-    runs = in_turn(
-        {f"{name}, {n}": way(name, n) for n in (1, EPOCHS) for name in both}, ROUNDS, warm_up=False
-    )
-    short, long = ({name: runs[f"{name}, {n}"] for name in both} for n in (1, EPOCHS))
-    seconds = {name: [b - a for a, b in zip(short[name], long[name], strict=True)] for name in both}
-    equal = all(torch.equal(value, weights[FILES][name]) for name, value in weights[MEMORY].items())
-    speeds = {name: IMAGES * (EPOCHS - 1) / statistics.median(seconds[name]) for name in both}
+    """Let both train in turn, and compare their weights."""
+    epochs, found = take_turns(train, (MEMORY, FILES), EPOCHS)
+    firsts = {name: seconds[:1] for name, seconds in epochs.items()}
+    seconds = {name: seconds[1:-1] for name, seconds in epochs.items()}  # the last one writes the weights
+    equal = found[MEMORY].weights == found[FILES].weights
     facts = {
-        **{f"{name}, images/s": round(speed, 2) for name, speed in speeds.items()},
-        "first epoch, its start included": round(ratio(short, MEMORY, FILES), 2),
-        "CPU ms to read an image": round(1000 * reading, 1),
+        **{f"{name}, images/s": round(IMAGES / statistics.median(of), 2) for name, of in seconds.items()},
+        "first epoch, its start included": round(ratio(firsts, MEMORY, FILES), 2),
+        "CPU ms to read an image": round(1000 * found[MEMORY].reading, 1),
         "same weights": equal,
     }
-    name = f"segmentation training, light head on Lite0, {side} px, {IMAGES} images"
+    name = f"segmentation training, light head on Lite0, {IMAGES} images"
     end([Claim(name, ratio(seconds, MEMORY, FILES), 0.9, proven=equal, seconds=seconds, facts=facts)])
 
 

@@ -11,13 +11,10 @@ A frozen encoder whose features are cached is another claim: benchmarks/frozen_e
 """
 
 import math
-import multiprocessing
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Iterable
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
@@ -25,19 +22,22 @@ import yaml
 from measure import Claim, end, quietly, ratio
 from real import RESULTS, ROOT, training_images
 from torch import Tensor
+from turns import Turns, take_turns
 
+from pcc.batches import Batches, collate, seed_number
 from pcc.data.manifest import Manifest
 from pcc.data.samples import Augmentation, TrainingSamples
 from pcc.hardware import device, resolve_precision
 from pcc.methods import Method, load_method
 from pcc.trainable import Batch, as_shares
-from pcc.training import Phase, Recipe, _Batches, _collate, _number, fit
+from pcc.training import Phase, Recipe, fit
 
 WEIGHTS = ROOT / "../shared/weights/vit_small_patch14_dinov2.fp16.safetensors"
 CONFIGURATION = ROOT / "config/voc12.yaml"
 SIDE = 392  # the published 384 is no multiple of this network's patch
 IMAGES, BATCH, EPOCHS = 40, 4, 2
 STEPS = IMAGES // BATCH * EPOCHS
+THREADS = len(os.sched_getaffinity(0))
 PHASE, LR = "main", 1e-4
 THEIRS, OURS, AGAIN = "all gradients, fp32", "ours", "ours, another dropout"
 
@@ -61,8 +61,8 @@ class InMemory:
 
     views = 0
 
-    def __init__(self, manifest: Path) -> None:
-        data = Manifest.read(manifest, "train")
+    def __init__(self) -> None:
+        data = Manifest.read(RESULTS / "data/manifest.csv", "train")
         published = yaml.safe_load(CONFIGURATION.read_text())["methods"]["pcc"]["training"]["augmentation"]
         made = TrainingSamples(data, data.records[:IMAGES], SIDE, Augmentation(**published), seed=0)
         keys = [(epoch, index) for epoch in range(EPOCHS) for index in range(IMAGES)]
@@ -73,24 +73,6 @@ class InMemory:
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         return self.samples[key]
-
-
-class Turns:
-    """One side's end of the line: begins a step when told, and tells the seconds when the next one would begin."""
-
-    def __init__(self, line: Connection) -> None:
-        self.line, self.start = line, 0.0
-
-    def next(self) -> None:
-        if self.start:
-            self.over()
-        self.line.recv()
-        self.start = time.perf_counter()
-
-    def over(self) -> None:
-        if device() == "cuda":
-            torch.cuda.synchronize()
-        self.line.send(time.perf_counter() - self.start)
 
 
 def ours(model: Method, samples: InMemory, turns: Turns, another: bool) -> list[float]:
@@ -125,12 +107,12 @@ def theirs(model: Method, samples: InMemory, turns: Turns) -> list[float]:
     groups = model.parameter_groups(PHASE)
     optimizer = torch.optim.Adam([p for group in groups for p in group.parameters], lr=LR)
     seen: list[float] = []
-    for step, keys in enumerate(_Batches(IMAGES, BATCH, EPOCHS, f"0/{PHASE}", 0)):
+    for step, keys in enumerate(Batches(IMAGES, BATCH, EPOCHS, f"0/{PHASE}")):
         turns.next()
         batch = Batch(
-            *(None if v is None else v.to(device()) for v in _collate([samples[k] for k in keys])[:5])
+            *(None if v is None else v.to(device()) for v in collate([samples[k] for k in keys])[:5])
         )
-        torch.manual_seed(_number(f"0/{PHASE}/{step}/0"))  # the same dropout
+        torch.manual_seed(seed_number(f"0/{PHASE}/{step}/0"))  # the same dropout
         named = model.losses(batch._replace(images=as_shares(batch.images)), PHASE)
         loss = torch.stack(list(named.values())).sum()
         model.zero_grad()
@@ -140,15 +122,15 @@ def theirs(model: Method, samples: InMemory, turns: Turns) -> list[float]:
     return seen
 
 
-def side(name: str, manifest: Path, threads: int, line: Connection) -> None:
+def side(name: str, turns: Turns) -> tuple[list[float], float, float]:
     """One process: its losses, and its peak memory with what it had before the first step, GiB."""
     quietly()
-    torch.set_num_threads(threads)
-    samples, model, turns = InMemory(manifest), network(), Turns(line)
+    torch.set_num_threads(THREADS)
+    samples, model = InMemory(), network()
     before = memory("VmRSS")
     losses = theirs(model, samples, turns) if name == THEIRS else ours(model, samples, turns, name == AGAIN)
     turns.over()
-    line.send((losses, memory("VmHWM"), before))
+    return losses, memory("VmHWM"), before
 
 
 def memory(kind: str) -> float:
@@ -169,18 +151,7 @@ def apart(a: Iterable[float], b: Iterable[float]) -> float:
 def main() -> None:
     """All sides, a step of each in turn."""
     training_images()  # the manifest is made
-    manifest, threads = RESULTS / "data/manifest.csv", len(os.sched_getaffinity(0))
-    context = multiprocessing.get_context("spawn")
-    lines: dict[str, Connection] = {}
-    for name in (THEIRS, OURS, AGAIN):
-        lines[name], far = context.Pipe()
-        context.Process(target=side, args=(name, manifest, threads, far), daemon=True).start()
-    steps: dict[str, list[float]] = {name: [] for name in lines}
-    for _ in range(STEPS):
-        for name, line in lines.items():
-            line.send("go")
-            steps[name].append(line.recv())
-    found = {name: line.recv() for name, line in lines.items()}
+    steps, found = take_turns(side, (THEIRS, OURS, AGAIN), STEPS)
     # The first step warms up, and the last of `fit` writes a checkpoint.
     seconds = {name: steps[name][1:-1] for name in (THEIRS, OURS)}
     curves = {name: losses for name, (losses, _, _) in found.items()}
@@ -195,7 +166,7 @@ def main() -> None:
         "largest": f"{max(abs(a - b) for a, b in zip(curves[THEIRS], curves[OURS], strict=True)):.2g}",
         "peak GiB": "; ".join(f"{name}: {peak}" for name, peak in peaks.items()),
         "precision": resolve_precision("auto"),
-        "threads": threads,
+        "threads": THREADS,
     }
     name = f"PCC training step, last 5 of 12 blocks, {BATCH} x {SIDE} px"
     end(

@@ -7,13 +7,15 @@ import torch
 from accelerate import Accelerator
 from numpy.lib.format import open_memmap
 
+from pcc.batches import batch_loader
 from pcc.files import atomic_path
+from pcc.interruption import begun_undisturbed
 from pcc.progress import track
 from pcc.trainable import Batch, Samples, Trainable, as_shares
 
 
 def cached_features(
-    model: Trainable, samples: Samples, folder: Path, accelerator: Accelerator, batch_size: int
+    model: Trainable, samples: Samples, folder: Path, accelerator: Accelerator, batch_size: int, workers: int
 ) -> "CachedSamples":
     """Encode every view of every image (fp16 on disk), unless ``folder`` already holds them.
 
@@ -23,35 +25,36 @@ def cached_features(
         folder: the memory maps; labels and masks go with the features, so that no image is read again.
         accelerator: device and precision.
         batch_size: images at a time.
+        workers: loader processes.
     """
     if not (folder / "features.npy").exists():
-        _encode(model, samples, folder, accelerator, batch_size)
+        _encode(model, samples, folder, accelerator, batch_size, workers)
     return CachedSamples(folder, samples.views)
 
 
 def _encode(
-    model: Trainable, samples: Samples, folder: Path, accelerator: Accelerator, batch_size: int
+    model: Trainable, samples: Samples, folder: Path, accelerator: Accelerator, batch_size: int, workers: int
 ) -> None:
     count = samples.views * len(samples)
     keys = [(view, index) for view in range(samples.views) for index in range(len(samples))]
     arrays: dict[str, np.memmap] = {}
     folder.mkdir(exist_ok=True)
-    starts = range(0, count, batch_size)
+    batches = [keys[start : start + batch_size] for start in range(0, count, batch_size)]
+    loaded = begun_undisturbed(batch_loader(samples, batches, workers))
+    start = 0
     with atomic_path(folder / "features.npy") as temporary:
-        for start in track(starts, "encode images once"):
-            chosen = [samples[key] for key in keys[start : start + batch_size]]
-            images = torch.stack([s.images for s in chosen if s.images is not None])
+        for batch in track(loaded, "encode images once", len(batches)):
             with torch.no_grad(), accelerator.autocast():
-                features = model.encode(as_shares(images.to(accelerator.device)))
-            columns = {"features": features.to("cpu", torch.float16).numpy()}
-            columns |= {"labels": np.stack([s.labels.numpy() for s in chosen])}
-            if chosen[0].masks is not None:
-                columns["masks"] = np.stack([s.masks.numpy() for s in chosen if s.masks is not None])
+                features = model.encode(as_shares(batch.images.to(accelerator.device)))
+            columns = {"features": features.to("cpu", torch.float16).numpy(), "labels": batch.labels.numpy()}
+            if batch.masks is not None:
+                columns["masks"] = batch.masks.numpy()
             for name, values in columns.items():
                 if name not in arrays:
                     path = temporary if name == "features" else folder / f"{name}.npy"
                     arrays[name] = open_memmap(path, "w+", values.dtype, (count, *values.shape[1:]))
-                arrays[name][start : start + len(chosen)] = values
+                arrays[name][start : start + len(values)] = values
+            start += len(batch.labels)
         for array in arrays.values():
             array.flush()
 

@@ -5,20 +5,17 @@ run taken up after a kill ends with the weights of an unbroken one.
 """
 
 import math
-import os
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration, DistributedDataParallelKwargs
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
+from pcc.batches import Batches, batch_loader, seed_number
 from pcc.checkpoints import (
     CHECKPOINT,
     Best,
@@ -178,7 +175,7 @@ class _Run:
         groups = trainable.parameter_groups(phase.name)
         _train_only(self.model, groups)
         samples = self._samples(trainable, phase)
-        batches = _Batches(
+        batches = Batches(
             len(samples),
             phase.batch_size or self.recipe.batch_size,
             phase.epochs,
@@ -222,19 +219,18 @@ class _Run:
             return self.samples
         with self.accelerator.main_process_first():
             return cached_features(
-                trainable, self.samples, self.work / "features", self.accelerator, self.recipe.batch_size
+                trainable,
+                self.samples,
+                self.work / "features",
+                self.accelerator,
+                self.recipe.batch_size,
+                self.workers,
             )
 
     def _prepare(
-        self, groups: Sequence[ParameterGroup], samples: Samples, batches: "_Batches"
+        self, groups: Sequence[ParameterGroup], samples: Samples, batches: Batches
     ) -> tuple[Any, Any, Any]:
-        loader = DataLoader(
-            cast(Dataset[Batch], samples),
-            batch_sampler=batches,
-            num_workers=self.workers,
-            collate_fn=_collate,
-            worker_init_fn=_yield_to_training,
-        )
+        loader = batch_loader(samples, batches, self.workers)
         optimizer = _optimizer(groups, self.recipe)
         return self.accelerator.prepare(_LossModule(self.model), optimizer, loader)
 
@@ -247,7 +243,7 @@ class _Run:
         step: int,
         lr: float,
     ) -> dict[str, float]:
-        torch.manual_seed(_number(f"{self.seed}/{phase.name}/{step}/{self.accelerator.process_index}"))
+        torch.manual_seed(seed_number(f"{self.seed}/{phase.name}/{step}/{self.accelerator.process_index}"))
         for group in optimizer.param_groups:
             group["lr"] = group["lr_scale"] * lr
         if batch.images is not None:
@@ -318,23 +314,6 @@ def _optimizer(groups: Sequence[ParameterGroup], recipe: Recipe) -> torch.optim.
     return kind(settings, lr=0.0)
 
 
-def _yield_to_training(_number: int) -> None:
-    """Loader processes take what the training leaves of the cores: where one is taken from it, the others wait."""
-    os.nice(10)
-
-
-def _number(text: str) -> int:
-    """A seed from words; crc32 is the same in every process and version, ``hash`` is not."""
-    return zlib.crc32(text.encode())
-
-
-def _collate(batch: list[Batch]) -> Batch:
-    stacked: list[Any] = [
-        None if column[0] is None else torch.stack(column) for column in zip(*batch, strict=True)
-    ]
-    return Batch(*stacked)
-
-
 class _LossModule(nn.Module):
     """``losses`` as ``forward``: data-parallel wrappers synchronise gradients of forward only."""
 
@@ -344,26 +323,3 @@ class _LossModule(nn.Module):
 
     def forward(self, batch: Batch, phase: str) -> dict[str, Tensor]:
         return cast(Trainable, self.model).losses(batch, phase)
-
-
-class _Batches:
-    """Batches of (epoch, index), each epoch a fresh permutation; starts at any step. An incomplete batch is dropped."""
-
-    drop_last = True
-
-    def __init__(self, count: int, batch_size: int, epochs: int, seed: str, start: int) -> None:
-        self.count, self.epochs, self.seed, self.start = count, epochs, seed, start
-        self.batch_size = min(batch_size, count)
-        self.per_epoch = count // self.batch_size
-        self.total = self.per_epoch * epochs
-
-    def __len__(self) -> int:
-        return self.total - self.start
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for epoch in range(self.start // self.per_epoch, self.epochs):
-            order = np.random.default_rng(_number(f"{self.seed}/{epoch}")).permutation(self.count)
-            for step in range(self.per_epoch):
-                if epoch * self.per_epoch + step >= self.start:
-                    chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
-                    yield [(epoch, int(i)) for i in chosen]

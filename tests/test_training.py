@@ -145,6 +145,18 @@ def test_bytes_reach_the_model_as_shares(tmp_path: Path, cached: bool) -> None:
     assert torch.equal(*heads)
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_loader_processes_change_no_weight(tmp_path: Path, cached: bool) -> None:
+    assert loader_processes(1) == 0, "one core is the training's"
+    heads = []
+    for workers in (0, loader_processes(2)):
+        (work := tmp_path / str(workers)).mkdir()
+        model, recipe = Linear(), Recipe([Phase("warmup", 3, 0.1)], 3, cache_features=cached)
+        fit(model, Noise(), recipe, seed=0, work=work, workers=workers)
+        heads.append(model.head.weight)
+    assert torch.equal(*heads)
+
+
 def test_losses_are_logged_for_every_step(tmp_path: Path) -> None:
     weights_after(tmp_path)
     lines = (tmp_path / "losses.csv").read_text().splitlines()

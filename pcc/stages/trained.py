@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from pcc import artifacts
+from pcc.batches import loader_processes
 from pcc.checkpoints import LOSSES
 from pcc.data.manifest import Manifest, Record
 from pcc.data.samples import Augmentation, TrainingSamples
@@ -55,7 +56,7 @@ def train_to(
         training: ``image_size``, ``augmentation``, ``phases`` and the settings of `Recipe`.
         inputs: files the result depends on.
         seed: of everything random.
-        threads: CPU threads; one of them loads images where there are several.
+        threads: CPU threads; where there are several, as many processes load images beside them.
         code: fingerprint of the stage's code.
         score: see `fit`.
     """
@@ -71,7 +72,7 @@ def train_to(
         seed=seed,
     )
     key = {"settings": settings, "inputs": {str(p): digest(p) for p in inputs}, "code": code}
-    train = partial(fit, model, samples, recipe, seed=seed, workers=min(threads - 1, 4), score=score)
+    train = partial(fit, model, samples, recipe, seed=seed, workers=loader_processes(threads), score=score)
     processes = PartialState(cpu=device() == "cpu")
     if not processes.is_main_process:
         processes.wait_for_everyone()  # the main process prepares the folder, and later writes what is in it
