@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from pcc import checkpoints, training
+from pcc.batches import loader_processes
 from pcc.checkpoints import CHECKPOINT
 from pcc.errors import InputError
 from pcc.trainable import Batch, ParameterGroup
