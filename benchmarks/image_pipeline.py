@@ -33,7 +33,7 @@ from pcc.models.segmenter import build_segmenter
 from pcc.trainable import Batch, Samples, as_shares
 from pcc.training import Phase, Recipe, fit
 
-IMAGES, THREADS, BATCH, EPOCHS = 64, 2, 16, 13
+IMAGES, THREADS, BATCH, EPOCHS = 64, 2, 16, 11
 MEMORY, FILES = "from memory", "from files"
 
 

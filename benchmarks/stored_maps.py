@@ -28,7 +28,7 @@ from pcc.maps import merge_views, to_mask
 from pcc.methods import Method
 from pcc.stages.trained import load_classifier
 
-IMAGES = 120
+IMAGES = 80
 SHARE, AGREEMENT = 1 / 30, 0.995
 ROWS: dict[str, tuple[Sequence[float], int | None, int | None]] = {  # scales, side, stride
     "4 scales and flip, own size": ((1.0, 0.5, 1.5, 2.0), None, None),

@@ -35,7 +35,7 @@ from pcc.training import Phase, Recipe, fit
 WEIGHTS = ROOT / "../shared/weights/vit_small_patch14_dinov2.fp16.safetensors"
 CONFIGURATION = ROOT / "config/voc12.yaml"
 SIDE = 392  # the published 384 is no multiple of this network's patch
-IMAGES, BATCH, EPOCHS = 40, 4, 2
+IMAGES, BATCH, EPOCHS = 32, 4, 2
 STEPS = IMAGES // BATCH * EPOCHS
 THREADS = len(os.sched_getaffinity(0))
 PHASE, LR = "main", 1e-4

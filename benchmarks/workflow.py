@@ -216,13 +216,13 @@ def share_in_minutes(found: Lost, jobs: Sequence[Span], shards: int) -> float:
 
 
 def imports() -> dict[str, float]:
-    """CPU seconds that a job of each sharded stage takes to import its code, the least of three."""
+    """CPU seconds that a job of each sharded stage takes to import its code, the less of two."""
     found = {}
     for stage, modules in STAGES.items():
         words = [sys.executable, "-c", f"import {modules}\nimport time; print(time.process_time())"]
         taken = [
             float(subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
-            for _ in range(3)
+            for _ in range(2)
         ]
         found[stage] = round(min(taken), 2)
     return found
