@@ -1,7 +1,6 @@
 """Training samples: images, tags, perhaps masks, resized and varied; the same for the same (seed, epoch, image)."""
 
 import random
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional
 
 from pcc.artifacts import IGNORE, read_mask
+from pcc.batches import seed_number
 from pcc.data.images import read_image
 from pcc.data.manifest import Manifest, Record
 from pcc.errors import InputError
@@ -128,7 +128,7 @@ class TrainingSamples(Dataset[Batch]):
         pair: dict[str, Any] = {"image": tv_tensors.Image(_channels_first(read_image(record.image)))}
         if self.masks is not None:
             pair["mask"] = tv_tensors.Mask(torch.from_numpy(read_mask(self.masks[record.image_id])))
-        with _seeded(zlib.crc32(f"{self.seed}/{epoch}/{record.image_id}".encode())):
+        with _seeded(seed_number(f"{self.seed}/{epoch}/{record.image_id}")):
             pair = self._vary(pair, mirrored=self.augmentation.flip and (epoch + index) % 2 == 1)
             image = pair["image"].as_subclass(torch.Tensor).contiguous()
             if self.augmentation.erase:
