@@ -84,8 +84,7 @@ def take_turns(
 
 def _run(side: Callable[[str, Turns], Any], name: str, line: Connection) -> None:
     os.setpgid(0, 0)
-    multiprocessing.set_start_method(
-        None, force=True
-    )  # loaders start as they do in `pcc`, not as this process did
+    # Loaders start as they do in `pcc`, not as this process did.
+    multiprocessing.set_start_method(None, force=True)
     line.send("ready")
     line.send(side(name, Turns(line)))

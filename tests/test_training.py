@@ -148,7 +148,6 @@ def test_bytes_reach_the_model_as_shares(tmp_path: Path, cached: bool) -> None:
 
 @pytest.mark.parametrize("cached", [False, True])
 def test_loader_processes_change_no_weight(tmp_path: Path, cached: bool) -> None:
-    assert loader_processes(1) == 0, "one core is the training's"
     heads = []
     for workers in (0, loader_processes(2)):
         (work := tmp_path / str(workers)).mkdir()
