@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from pcc.files import read_json, write_json
-from pcc.hardware import device
+from pcc.runtime.files import read_json, write_json
+from pcc.runtime.hardware import device
 
 SCRIPTS = [
     "dense_crf",

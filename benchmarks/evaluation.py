@@ -29,8 +29,8 @@ from measure import Claim, end, in_turn, quietly, ratio
 from pcc.artifacts import IGNORE, read_mask
 from pcc.data.manifest import Record
 from pcc.metrics import confusion_matrix, mean_iou
-from pcc.parallel import map_in_processes
-from pcc.stages.counting import Scoring, chunked, count_all
+from pcc.runtime.parallel import map_in_processes
+from pcc.scoring.counting import Scoring, chunked, count_all
 
 FOLDERS = [real.RESULTS / f"sipe/seed-0/iscam/argmax/pseudo_masks/{shard}" for shard in ("000", "001")]
 VOC, COCO = 21, 81

@@ -1,6 +1,6 @@
 """Training a head on a frozen encoder: features computed once and cached, against the usual encoding in every step.
 
-Both runs train the same classifier by `pcc.training.fit` on the same drawn images; the ratio is of whole runs, the
+Both runs train the same classifier by `pcc.training.loop.fit` on the same drawn images; the ratio is of whole runs, the
 making of the cache included. Prints one JSON line.
 """
 
@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 
-from pcc.data import shapes
-from pcc.data.samples import Augmentation, TrainingSamples
 from pcc.methods import load_method
-from pcc.training import Phase, Recipe, fit
+from pcc.readers import shapes
+from pcc.training.loop import Phase, Recipe, fit
+from pcc.training.samples import Augmentation, TrainingSamples
 
 IMAGES, EPOCHS, SIDE = 64, 10, 160
 MODEL = {"backbone": {"name": "resnet18", "settings": {"output_stride": 16}}, "unfrozen_blocks": 0}

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pcc.data import voc
 from pcc.data.manifest import Dataset, Manifest, Record
-from pcc.stages.gallery import gallery
+from pcc.readers import voc
+from pcc.tools.gallery import gallery
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests/helpers"))

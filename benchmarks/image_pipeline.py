@@ -1,6 +1,6 @@
 """Training a segmenter from image files, against the same training from tensors that are in memory already.
 
-Both are whole trainings by `pcc.training.fit` of the light head on a frozen EfficientNet-Lite0 at 448 pixels
+Both are whole trainings by `pcc.training.loop.fit` of the light head on a frozen EfficientNet-Lite0 at 448 pixels
 (config/voc12_mini.yaml, without cached features), on two threads. One reads JPEGs and mask PNGs, resizes, mirrors and
 batches them in loader processes beside them, as `pcc train_segmenter --threads 2` does; the other is handed the
 finished floats. Both end with the same weights, to the bit. They take turns, an epoch each: while one trains, the
@@ -27,11 +27,11 @@ from real import ROOT, training_images
 from torch import Tensor
 from turns import Turns, take_turns
 
-from pcc.batches import loader_processes
-from pcc.data.samples import Augmentation, TrainingSamples
 from pcc.models.segmenter import build_segmenter
 from pcc.trainable import Batch, Samples, as_shares
-from pcc.training import Phase, Recipe, fit
+from pcc.training.batches import loader_processes
+from pcc.training.loop import Phase, Recipe, fit
+from pcc.training.samples import Augmentation, TrainingSamples
 
 IMAGES, THREADS, BATCH, EPOCHS = 64, 2, 16, 11
 MEMORY, FILES = "from memory", "from files"

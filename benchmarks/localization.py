@@ -29,7 +29,7 @@ from pcc.artifacts import read_maps
 from pcc.data.manifest import Manifest
 from pcc.maps import to_mask
 from pcc.stages.localize import localize
-from pcc.stages.trained import load_classifier
+from pcc.training.run import load_classifier
 
 IMAGES, ROUNDS, THREADS = 24, 2, 2  # each round has its share of the images
 SCALES = [1.0, 0.5, 1.5, 2.0]

@@ -19,13 +19,13 @@ from pathlib import Path
 import torch
 
 from pcc.artifacts import read_mask, write_weights
-from pcc.data import shapes
-from pcc.files import read_json, write_json
+from pcc.deployment.package import open_model
+from pcc.deployment.photos import find_photos
 from pcc.models.segmenter import build_segmenter
-from pcc.stages import predict as stage
-from pcc.stages.export import export
-from pcc.stages.exported import open_model
-from pcc.stages.photos import find_photos
+from pcc.readers import shapes
+from pcc.runtime.files import read_json, write_json
+from pcc.tools import predict as stage
+from pcc.tools.export import export
 
 SIDE, CLASSES, REPEATS = 256, 20, 3
 MODEL = {"backbone": {"name": "tf_efficientnet_lite0"}, "width": 64}

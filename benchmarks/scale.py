@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from pcc.files import read_json
+from pcc.runtime.files import read_json
 
 ROOT = Path(__file__).parents[1]
 PER_SHARD = 500

@@ -21,12 +21,12 @@ from torch import Tensor
 from pcc.artifacts import Maps, read_maps, write_maps
 from pcc.data.images import image_size
 from pcc.data.manifest import Manifest, Record
-from pcc.data.samples import image_tensor
-from pcc.hardware import autocast, keep_freed_memory
 from pcc.localizations.cam import Localization
 from pcc.maps import merge_views, to_mask
 from pcc.methods import Method
-from pcc.stages.trained import load_classifier
+from pcc.runtime.hardware import autocast, keep_freed_memory
+from pcc.training.run import load_classifier
+from pcc.training.samples import image_tensor
 
 IMAGES = 80
 SHARE, AGREEMENT = 1 / 30, 0.995

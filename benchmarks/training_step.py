@@ -1,7 +1,7 @@
 """PCC's training step on the last blocks of a ViT, against the same step with all gradients kept, in fp32.
 
 Theirs is the field's usual loop: every parameter requires a gradient and gets one, though only the head and the last
-blocks are stepped. Ours is `pcc.training.fit`: no graph and no activation of frozen blocks, bf16 where the hardware
+blocks are stepped. Ours is `pcc.training.loop.fit`: no graph, no activation of frozen blocks, bf16 where the hardware
 multiplies it. Both train the published network (config/voc12.yaml) on a ViT-S/14 of DINOv2, from the same weights, on
 the same photographs in the same order with the same dropout, four at a time where the recipe has sixteen. Each has a
 process of its own, for its peak memory, and they take turns step by step. A third run, ours with another dropout, tells
@@ -24,13 +24,13 @@ from real import RESULTS, ROOT, training_images
 from torch import Tensor
 from turns import Turns, take_turns
 
-from pcc.batches import Batches, collate, seed_number
 from pcc.data.manifest import Manifest
-from pcc.data.samples import Augmentation, TrainingSamples
-from pcc.hardware import device, resolve_precision
 from pcc.methods import Method, load_method
+from pcc.runtime.hardware import device, resolve_precision
 from pcc.trainable import Batch, as_shares
-from pcc.training import Phase, Recipe, fit
+from pcc.training.batches import Batches, collate, seed_number
+from pcc.training.loop import Phase, Recipe, fit
+from pcc.training.samples import Augmentation, TrainingSamples
 
 WEIGHTS = ROOT / "../shared/weights/vit_small_patch14_dinov2.fp16.safetensors"
 CONFIGURATION = ROOT / "config/voc12.yaml"

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from pcc.hardware import device
+from pcc.runtime.hardware import device
 
 
 class Turns:

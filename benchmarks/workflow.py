@@ -37,7 +37,7 @@ from measure import Claim, end, quietly
 
 from pcc.artifacts import Maps, write_maps, write_weights
 from pcc.data.manifest import Manifest
-from pcc.files import write_json, write_text
+from pcc.runtime.files import write_json, write_text
 
 ROOT = Path(__file__).parents[1]
 RECORDER = ROOT / "tests/workflow/recorder.py"

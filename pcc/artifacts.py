@@ -6,7 +6,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,8 +21,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pcc import mean_field
-from pcc.errors import InputError
-from pcc.files import atomic_path, digest, read_json, write_json
+from pcc.runtime.errors import InputError
+from pcc.runtime.files import atomic_path, digest, read_json, write_json
 
 IGNORE = 255
 VERSIONED = ("pcc", "torch", "torchvision", "timm", "numpy", "pydensecrf2", "snakemake")
@@ -112,6 +112,13 @@ def read_mask(path: Path) -> UInt8[np.ndarray, "H W"]:
             return np.array(image, dtype=np.uint8)
     except (OSError, UnidentifiedImageError) as error:
         raise InputError(f"{path}: mask cannot be read ({error}); restore the file") from error
+
+
+def mask_value_fault(values: Iterable[int], num_foreground: int) -> str | None:
+    """What is wrong with the values of a mask, or None."""
+    wrong = sorted(int(value) for value in values if num_foreground < value < IGNORE)
+    listed = ", ".join(map(str, wrong))
+    return f"mask holds {listed}; class ids are 0..{num_foreground} and {IGNORE} (ignore)" if wrong else None
 
 
 def write_clusters(path: Path, clusters: Sequence[Mapping[str, Any]], **details: Any) -> None:

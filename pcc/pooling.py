@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from pcc.errors import InputError
+from pcc.runtime.errors import InputError
 
 
 def resolve_k(k: int | float, n: int) -> int:

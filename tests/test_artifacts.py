@@ -17,7 +17,7 @@ from pcc.artifacts import (
     write_maps,
     write_mask,
 )
-from pcc.errors import InputError
+from pcc.runtime.errors import InputError
 
 
 def test_maps_come_back_in_order_and_half_precision(tmp_path: Path) -> None:

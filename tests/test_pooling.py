@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from pcc.errors import InputError
 from pcc.pooling import resolve_k, top_k_pool
+from pcc.runtime.errors import InputError
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 from torch.nn import functional
 
-from pcc.data import shapes
+from pcc.readers import shapes
 
 TOWERS = Path(__file__).with_name("miniature-clip.json")
 SCENE = shapes.Scene(96, (1, 1), (0.18, 0.28), 0.0, 0, 0.03)

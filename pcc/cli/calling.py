@@ -6,13 +6,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pcc.errors import InputError, call_with
-from pcc.launch import launch, wanted_processes
+from pcc.runtime.errors import InputError, call_with
+from pcc.runtime.launch import launch, wanted_processes
 
 TRAININGS = ("train", "train_boundary", "train_segmenter")  # spread over all GPUs that they are given
 
@@ -38,7 +39,7 @@ def run(stage: str, settings: str, threads: int, code: str, **paths: Any) -> Any
     """Call a stage with its settings spread by name, and return what it returns.
 
     Args:
-        stage: module of `pcc.stages` and function in it.
+        stage: module of `pcc.stages` or `pcc.tools` and function in it.
         settings: JSON object.
         threads: CPU threads, also for torch.
         code: fingerprint.
@@ -66,7 +67,9 @@ def user_errors(stage: str) -> Iterator[None]:
 def _stage(stage: str, threads: int) -> Callable[..., Any]:
     # Set before torch is imported: OpenMP reads it once.
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    module = importlib.import_module(f"pcc.stages.{stage}")
+    rooms = ("pcc.stages", "pcc.tools")
+    name = next(f"{room}.{stage}" for room in rooms if find_spec(f"{room}.{stage}"))
+    module = importlib.import_module(name)
     if torch := sys.modules.get("torch"):  # two seconds, which stages that need none are spared
         torch.set_num_threads(threads)
     return getattr(module, stage)

@@ -18,7 +18,7 @@ from pcc.cli.calling import (
     run,
     user_errors,
 )
-from pcc.errors import InputError
+from pcc.runtime.errors import InputError
 
 
 @app.command()

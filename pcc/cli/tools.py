@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pcc.cli.calling import Output, Settings, Threads, app, run, user_errors
-from pcc.errors import InputError
+from pcc.runtime.errors import InputError
 
 CORES = os.cpu_count() or 1
 

@@ -15,8 +15,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from pcc.clusters.replies import Answer
 from pcc.clusters.transcript import Reply, Request, Transcript
-from pcc.errors import InputError
-from pcc.progress import log
+from pcc.runtime.errors import InputError
+from pcc.runtime.progress import log
 
 KEY = "OPENAI_API_KEY"
 ADDRESS = "OPENAI_BASE_URL"

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int64
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from pcc.errors import InputError
+from pcc.runtime.errors import InputError
 
 Partition = Sequence[Sequence[str]] | Sequence[Mapping[str, Any]] | Mapping[str, Sequence[str]]
 CUT = 0.5  # names that are together in half of the partitions, on average, stay together (pcc.md §1)

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from pcc.errors import InputError
+from pcc.runtime.errors import InputError
 
 PLACEHOLDERS = {
     "system": set[str](),

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pcc.clusters.partition import shown, validate
-from pcc.errors import InputError
+from pcc.runtime.errors import InputError
 
 STARTS = 200  # places in a reply where JSON is looked for; prose has few braces, an attack has many
 LONGEST_NAME = 80

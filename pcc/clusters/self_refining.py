@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pcc.clusters.partition import same
 from pcc.clusters.prompts import Message, Prompts
 from pcc.clusters.replies import read_reply
-from pcc.errors import InputError
-from pcc.progress import log
+from pcc.runtime.errors import InputError
+from pcc.runtime.progress import log
 
 Ask = Callable[[list[Message]], str]
 DEALINGS = 3  # rounds without a change that end a refinement in parts: each brings other clusters together

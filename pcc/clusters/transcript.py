@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pcc.errors import InputError
+from pcc.runtime.errors import InputError
 
 FINISHED = "finished"
 

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pcc.artifacts import read_mask
-from pcc.data import ids
+from pcc.artifacts import mask_value_fault, read_mask
+from pcc.data import image_ids as ids
 from pcc.data.classes import unknown_class
 from pcc.data.images import image_size, read_image
-from pcc.data.labels import mask_value_fault
 from pcc.data.manifest import SPLITS, Dataset, Manifest, Record
-from pcc.errors import InputError
-from pcc.progress import track
+from pcc.runtime.errors import InputError
+from pcc.runtime.progress import track
 
 Size = tuple[int, int]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from pcc.errors import InputError
+from pcc.runtime.errors import InputError
 
 Taxonomy = dict[str, tuple[str, ...]]
 

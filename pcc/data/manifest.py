@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from pcc.data.tables import read_table
-from pcc.errors import InputError
-from pcc.files import read_json, write_json, write_text
+from pcc.runtime.errors import InputError
+from pcc.runtime.files import read_json, write_json, write_text
 
 BACKGROUND = "background"
 SEPARATOR = ";"

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pcc.errors import InputError
+from pcc.runtime.errors import InputError
 
 
 def read_table(

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from pcc.errors import InputError
-from pcc.files import atomic_path
+from pcc.runtime.errors import InputError
+from pcc.runtime.files import atomic_path
 
 rcParams["text.parse_math"] = False  # class names are data: a dollar sign in one starts no formula
 # Okabe & Ito's palette, its yellow last because it is faint on white.

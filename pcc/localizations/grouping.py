@@ -7,12 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from pcc.errors import call_with
 from pcc.localizations import cam
 from pcc.maps import resize
 from pcc.methods.base import Method
 from pcc.models.backbones import Backbone
 from pcc.quality import soft_iou, winners
+from pcc.runtime.errors import call_with
 
 
 class Grouping(cam.Localization):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from pcc.errors import InputError
+from pcc.runtime.errors import InputError
 
 try:
     from pcc.mean_field import kernel

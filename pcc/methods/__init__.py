@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pcc.errors import call_with
 from pcc.methods.base import Method
-from pcc.plugins import load_class
+from pcc.runtime.errors import call_with
+from pcc.runtime.plugins import load_class
 
 
 def load_method(

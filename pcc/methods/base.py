@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pcc.errors import InputError
 from pcc.models.backbones import Backbone
+from pcc.runtime.errors import InputError
 from pcc.trainable import Batch, ParameterGroup
 
 

@@ -7,10 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pcc.errors import call_with
 from pcc.maps import normalize_cams, with_background
 from pcc.methods.base import Method
 from pcc.models.backbones import Backbone
+from pcc.runtime.errors import call_with
 from pcc.trainable import Batch, ParameterGroup
 
 

@@ -8,13 +8,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pcc.errors import InputError, call_with
 from pcc.maps import condition_on_labels
 from pcc.methods.base import Method
 from pcc.models.backbones import Backbone
 from pcc.models.cross_attention import CrossAttention
 from pcc.models.hv_bilstm import HVBiLSTM
 from pcc.pooling import resolve_k, top_k_pool
+from pcc.runtime.errors import InputError, call_with
 from pcc.trainable import Batch, ParameterGroup
 
 WARM_UP = "warmup"

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from pcc.errors import InputError, call_with
 from pcc.methods import load_method
 from pcc.methods.base import Method
 from pcc.models.backbones import Backbone, without_weights
 from pcc.models.clip import TEMPLATE, Clip, most_words, names_for_clip, word_width
-from pcc.parallel import mean_over_processes
+from pcc.runtime.errors import InputError, call_with
+from pcc.runtime.parallel import mean_over_processes
 from pcc.trainable import Batch, ParameterGroup
 
 Rows = Float[Tensor, "P D"]

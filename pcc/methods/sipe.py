@@ -8,11 +8,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pcc.errors import InputError, call_with
 from pcc.maps import normalize_cams, with_background
 from pcc.methods.base import Method
 from pcc.models.backbones import Backbone, concatenate_levels
 from pcc.prototypes import image_specific_cams, prototypes, structure_seeds
+from pcc.runtime.errors import InputError, call_with
 from pcc.trainable import Batch, ParameterGroup
 
 STAGES = 4

@@ -9,11 +9,11 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pcc.errors import InputError, call_with
 from pcc.maps import normalize_cams, with_background
 from pcc.methods.base import Method
 from pcc.models.attention_gate import AttentionGate, weighted_mean
 from pcc.models.backbones import Attended, Backbone
+from pcc.runtime.errors import InputError, call_with
 from pcc.trainable import Batch, ParameterGroup
 
 

@@ -14,7 +14,7 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pcc.errors import InputError
+from pcc.runtime.errors import InputError
 
 
 class Backbone(nn.Module):

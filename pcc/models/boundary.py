@@ -12,11 +12,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pcc.errors import InputError, call_with
 from pcc.models.backbones import Backbone
 from pcc.models.segmenter import IGNORE
-from pcc.parallel import mean_over_processes
 from pcc.refine.random_walk import STRIDE, half_plane_offsets, highest_on_path, shifted
+from pcc.runtime.errors import InputError, call_with
+from pcc.runtime.parallel import mean_over_processes
 from pcc.trainable import Batch, ParameterGroup
 
 TAPS = 5

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pcc.errors import InputError
+from pcc.runtime.errors import InputError
 
 TEMPLATE = "a photo of"
 INNER_FULL_STOP = 13  # the token of a full stop within a word

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pcc.errors import call_with
 from pcc.models.backbones import Backbone
 from pcc.models.segmenter import Segmenter, cross_entropy_on_grid
+from pcc.runtime.errors import call_with
 from pcc.trainable import Batch, ParameterGroup
 
 

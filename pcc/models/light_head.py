@@ -5,9 +5,9 @@ from typing import Any, Literal
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pcc.errors import call_with
 from pcc.models.backbones import Backbone
 from pcc.models.segmenter import Segmenter, cross_entropy
+from pcc.runtime.errors import call_with
 from pcc.trainable import Batch, ParameterGroup
 
 

@@ -8,8 +8,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pcc.errors import InputError, call_with
-from pcc.plugins import load_class
+from pcc.runtime.errors import InputError, call_with
+from pcc.runtime.plugins import load_class
 from pcc.trainable import Batch, ParameterGroup
 
 IGNORE = 255

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 
-from pcc.errors import InputError
 from pcc.models.segmenter import Segmenter
+from pcc.runtime.errors import InputError
 from pcc.trainable import ParameterGroup
 
 

@@ -11,9 +11,9 @@ from pydensecrf.densecrf import DenseCRF2D
 from torch import Tensor
 
 from pcc import mean_field
-from pcc.errors import InputError, call_with
 from pcc.maps import background_threshold, resize
 from pcc.mean_field import Appearance, Smoothness
+from pcc.runtime.errors import InputError, call_with
 
 Engine = Literal["auto", "compiled", "pydensecrf2"]
 

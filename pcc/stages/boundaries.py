@@ -8,14 +8,14 @@ import torch
 from pcc import artifacts
 from pcc.data.images import image_size
 from pcc.data.manifest import Manifest, Record
-from pcc.data.samples import image_tensor
-from pcc.errors import call_with
-from pcc.files import digest
-from pcc.hardware import Precision, autocast, device
 from pcc.models.backbones import without_weights
 from pcc.models.boundary import BoundaryNetwork
+from pcc.runtime.errors import call_with
+from pcc.runtime.files import digest
+from pcc.runtime.hardware import Precision, autocast, device
 from pcc.stages.shards import write_shard
-from pcc.stages.trained import read_description, with_weights
+from pcc.training.run import read_description, with_weights
+from pcc.training.samples import image_tensor
 
 
 def boundaries(

@@ -9,8 +9,8 @@ from pcc.artifacts import write_clusters, write_provenance
 from pcc.clusters.partition import validate
 from pcc.clusters.providers import Task
 from pcc.data.manifest import Manifest
-from pcc.errors import call_with
-from pcc.plugins import load_attribute
+from pcc.runtime.errors import call_with
+from pcc.runtime.plugins import load_attribute
 
 
 def clusters(

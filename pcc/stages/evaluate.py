@@ -12,15 +12,15 @@ import pandas as pd
 from pcc import metrics
 from pcc.artifacts import read_clusters, write_provenance
 from pcc.data.manifest import BACKGROUND, Dataset, Manifest
-from pcc.errors import InputError
 from pcc.figures.canvas import save
-from pcc.files import write_json
-from pcc.oracle import THRESHOLDS, confusion_by_threshold
-from pcc.progress import log
 from pcc.quality import trust
-from pcc.stages.counting import Counts, Scoring, count_all
+from pcc.reporting.sheets import contact_sheet_of
+from pcc.runtime.errors import InputError
+from pcc.runtime.files import write_json
+from pcc.runtime.progress import log
+from pcc.scoring.counting import Counts, Scoring, count_all
+from pcc.scoring.oracle import THRESHOLDS, confusion_by_threshold
 from pcc.stages.quality import SIGNS
-from pcc.stages.sheets import contact_sheet_of
 
 POLICIES = {
     "maps": "true 255: pixel not counted",

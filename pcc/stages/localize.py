@@ -11,16 +11,16 @@ from torch import Tensor
 from pcc import artifacts
 from pcc.data.images import image_size as own_size
 from pcc.data.manifest import Manifest, Record
-from pcc.data.samples import image_tensor
-from pcc.errors import call_with
-from pcc.files import digest
-from pcc.hardware import Precision, autocast, device, keep_freed_memory, resolve_precision
 from pcc.localizations.cam import Localization
 from pcc.models.backbones import Backbone
 from pcc.models.folding import fold_batch_norms
-from pcc.plugins import load_attribute
+from pcc.runtime.errors import call_with
+from pcc.runtime.files import digest
+from pcc.runtime.hardware import Precision, autocast, device, keep_freed_memory, resolve_precision
+from pcc.runtime.plugins import load_attribute
 from pcc.stages.shards import write_shard
-from pcc.stages.trained import load_classifier
+from pcc.training.run import load_classifier
+from pcc.training.samples import image_tensor
 
 Batch = list[tuple[Record, tuple[int, int]]]
 

@@ -11,9 +11,9 @@ from pcc.artifacts import write_provenance
 from pcc.data.checks import find_problems
 from pcc.data.classes import did_you_mean
 from pcc.data.manifest import SPLITS, Record
-from pcc.errors import InputError, call_with
-from pcc.plugins import load_attribute
-from pcc.progress import log
+from pcc.runtime.errors import InputError, call_with
+from pcc.runtime.plugins import load_attribute
+from pcc.runtime.progress import log
 
 
 def prepare(
@@ -47,7 +47,7 @@ def prepare(
         InputError: every problem found; then nothing is written.
     """
     started = time.monotonic()
-    reader = load_attribute("pcc.data", format, "read", "dataset.format")
+    reader = load_attribute("pcc.readers", format, "read", "dataset.format")
     manifest = call_with(reader, settings, "dataset.settings", output=output)
     known = manifest.dataset.classes
     problems = [

@@ -15,12 +15,12 @@ from pcc import artifacts
 from pcc.artifacts import IGNORE, Maps
 from pcc.data.images import read_image
 from pcc.data.manifest import Manifest
-from pcc.errors import InputError, call_with
-from pcc.files import digest, publish, resumable_directory
-from pcc.hardware import device
-from pcc.parallel import map_in_processes
-from pcc.plugins import load_attribute
-from pcc.progress import track
+from pcc.runtime.errors import InputError, call_with
+from pcc.runtime.files import digest, publish, resumable_directory
+from pcc.runtime.hardware import device
+from pcc.runtime.parallel import map_in_processes
+from pcc.runtime.plugins import load_attribute
+from pcc.runtime.progress import track
 
 IMAGES_ON_GPU = 16  # at once, for refinements that can
 

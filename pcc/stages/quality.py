@@ -10,10 +10,10 @@ import torch
 
 from pcc.artifacts import Maps, read_clusters, read_maps, read_mask, write_provenance
 from pcc.data.manifest import Manifest
-from pcc.errors import InputError
-from pcc.files import write_text
-from pcc.progress import track
 from pcc.quality import certainty, shares, soft_iou, usualness, winners
+from pcc.runtime.errors import InputError
+from pcc.runtime.files import write_text
+from pcc.runtime.progress import track
 
 SIGNS = ("refined", "certainty", "plain", "mirrored", "usual_area")
 TRUSTED = ("refined", "certainty")  # what confidence is the mean of (docs/decisions/0011-quality.md)

@@ -10,18 +10,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pcc.errors import InputError
 from pcc.figures import charts
 from pcc.figures.canvas import save
 from pcc.figures.nouns import nearest_nouns
-from pcc.files import read_json, write_text
-from pcc.progress import log
-from pcc.stages.branches import KINDS
-from pcc.stages.costs import by_stage, disk, times
-from pcc.stages.failures import Experiment, best_of_last_step
-from pcc.stages.partitions import clusters_picture, comparison_table
-from pcc.stages.report_text import Run, Tables, config_text, report_text, scores_table
-from pcc.stages.tables import (
+from pcc.reporting.costs import by_stage, disk, times
+from pcc.reporting.experiments import KINDS
+from pcc.reporting.failures import Experiment, best_of_last_step
+from pcc.reporting.partitions import clusters_picture, comparison_table
+from pcc.reporting.tables import (
     CHOICES,
     chain,
     full_supervision_twin,
@@ -32,6 +28,10 @@ from pcc.stages.tables import (
     runs_table,
     summary_table,
 )
+from pcc.reporting.text import Run, Tables, config_text, report_text, scores_table
+from pcc.runtime.errors import InputError
+from pcc.runtime.files import read_json, write_text
+from pcc.runtime.progress import log
 
 LOSS_COLUMNS = (
     "phase",

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from pcc import artifacts
 from pcc.data.manifest import Manifest, Record
-from pcc.files import digest, publish, resumable_directory
-from pcc.hardware import Precision, device
-from pcc.parallel import map_in_processes
-from pcc.progress import track
-from pcc.stages.prediction import Views, class_probabilities, sharpened
-from pcc.stages.trained import load_segmenter
+from pcc.deployment.predictor import Views, class_probabilities, sharpened
+from pcc.runtime.files import digest, publish, resumable_directory
+from pcc.runtime.hardware import Precision, device
+from pcc.runtime.parallel import map_in_processes
+from pcc.runtime.progress import track
+from pcc.training.run import load_segmenter
 
 
 def segment(

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pcc import artifacts
-from pcc.files import resumable_directory
-from pcc.progress import track
+from pcc.runtime.files import resumable_directory
+from pcc.runtime.progress import track
 
 B = TypeVar("B")
 

@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 
 from pcc.artifacts import read_clusters
 from pcc.data.manifest import Manifest
-from pcc.errors import InputError
 from pcc.methods import load_method
-from pcc.plugins import load_attribute
-from pcc.stages.trained import WEIGHTS, read_description, train_to
+from pcc.runtime.errors import InputError
+from pcc.runtime.plugins import load_attribute
+from pcc.training.run import WEIGHTS, read_description, train_to
 
 
 def train(
@@ -36,7 +36,7 @@ def train(
         output: folder for weights.safetensors, model.json, losses.csv, tensorboard/, provenance.json.
         type: method, the name of a module of `pcc.methods`.
         model: settings of the method.
-        training: see `pcc.stages.trained.train_to`.
+        training: see `pcc.training.run.train_to`.
         after: folders of trained methods that this one begins with, by their role: keyword of the method's
             constructor, which is given their type, clusters and settings.
         seed: of initial weights, order, augmentation and dropout.
@@ -56,7 +56,7 @@ def train(
     phases = training.get("phases", [])
     by_masks = any(phase.get("select") == "masks" for phase in phases)
     # By name, so that code which scores is no part of what ordinary trainings depend on.
-    score = load_attribute("pcc.stages", "selection", "mask_score", "select") if by_masks else None
+    score = load_attribute("pcc.scoring", "selection", "mask_score", "select") if by_masks else None
     train_to(
         output,
         method,

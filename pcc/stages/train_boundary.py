@@ -7,10 +7,10 @@ from typing import Any
 import torch
 
 from pcc.data.manifest import Manifest
-from pcc.data.training_masks import check_training_masks, pseudo_masks_of
-from pcc.errors import call_with
 from pcc.models.boundary import BoundaryNetwork
-from pcc.stages.trained import train_to
+from pcc.runtime.errors import call_with
+from pcc.training.masks import check_training_masks, pseudo_masks_of
+from pcc.training.run import train_to
 
 
 def train_boundary(
@@ -31,7 +31,7 @@ def train_boundary(
         masks: folders of pseudo masks, one per shard; refinement `confident` makes the published ones.
         output: folder for weights.safetensors, model.json, losses.csv, tensorboard/, provenance.json.
         model: settings of `BoundaryNetwork`.
-        training: see `pcc.stages.trained.train_to`.
+        training: see `pcc.training.run.train_to`.
         seed: of initial weights, order and augmentation.
         threads: CPU threads.
         code: fingerprint of the stage's code.

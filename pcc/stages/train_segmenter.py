@@ -7,10 +7,10 @@ from typing import Any, Literal
 import torch
 
 from pcc.data.manifest import Manifest, Record
-from pcc.data.training_masks import check_training_masks, pseudo_masks_of
-from pcc.errors import InputError
 from pcc.models.segmenter import build_segmenter
-from pcc.stages.trained import train_to
+from pcc.runtime.errors import InputError
+from pcc.training.masks import check_training_masks, pseudo_masks_of
+from pcc.training.run import train_to
 
 
 def train_segmenter(
@@ -34,7 +34,7 @@ def train_segmenter(
         output: folder for weights.safetensors, model.json, losses.csv, tensorboard/, provenance.json.
         type: the name of a module of `pcc.models` that holds a segmenter.
         model: settings of the segmenter.
-        training: see `pcc.stages.trained.train_to`.
+        training: see `pcc.training.run.train_to`.
         supervision: ``labels`` for pseudo masks, ``masks`` for true ones.
         seed: of initial weights, order, augmentation and dropout.
         threads: CPU threads.

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcc.clusters.partition import consensus, same, validate
-from pcc.errors import InputError
+from pcc.runtime.errors import InputError
 
 NAMES = ["bird", "boat", "bus", "cat", "chair", "cow", "dog"]
 Groups = list[list[str]]

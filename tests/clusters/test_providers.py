@@ -7,7 +7,7 @@ import yaml
 
 from pcc.clusters.partition import same, validate
 from pcc.clusters.providers import Task, file, none, random, taxonomy
-from pcc.errors import InputError
+from pcc.runtime.errors import InputError
 
 NAMES = ("bird", "boat", "bus", "cat", "chair", "dog")
 TAXONOMY = {"animal": ("bird", "cat", "dog"), "vehicle": ("boat", "bus"), "chair": ("chair",)}

@@ -10,7 +10,7 @@ import pytest
 from chat_server import KEY, Behaviour, ChatServer, fails, sorts
 
 from pcc.data.manifest import Dataset, Manifest, Record
-from pcc.files import read_json
+from pcc.runtime.files import read_json
 
 CLASSES = ("bird", "boat", "bus", "cat")
 

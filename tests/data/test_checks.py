@@ -11,7 +11,7 @@ from pcc.artifacts import write_mask
 from pcc.data import checks
 from pcc.data.checks import find_problems
 from pcc.data.manifest import Dataset, Manifest, Record
-from pcc.errors import InputError
+from pcc.runtime.errors import InputError
 
 DATASET = Dataset("pets", ("cat", "dog"))
 

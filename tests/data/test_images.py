@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from pcc.data.images import image_size, read_image
-from pcc.errors import InputError
+from pcc.runtime.errors import InputError
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 UPRIGHT = np.array([[RED, BLUE, BLUE], [RED, RED, BLUE]], np.uint8)  # 2 x 3, no symmetry at all

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcc.data.manifest import Dataset, Manifest, Record
-from pcc.errors import InputError
+from pcc.runtime.errors import InputError
 
 NAMES = ("cat", "hair drier", "dog, large", 'the "best"')
 DATASET = Dataset(

@@ -8,7 +8,7 @@ from PIL import Image
 
 from pcc.artifacts import Maps, write_clusters, write_maps, write_mask
 from pcc.data.manifest import Dataset, Manifest, Record
-from pcc.files import write_json, write_text
+from pcc.runtime.files import write_json, write_text
 
 CLASSES = ("cat", "<img src=x onerror=\"document.title='owned'\">", "boat")
 ODD = "it's <b>50% #1?&=é"  # a file name like any other

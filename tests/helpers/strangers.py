@@ -4,8 +4,8 @@ import csv
 import shutil
 from pathlib import Path
 
-from pcc.data import shapes
 from pcc.data.manifest import Record
+from pcc.readers import shapes
 
 GROUPS = ("pebble", "kite", "flower")
 

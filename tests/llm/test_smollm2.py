@@ -21,7 +21,7 @@ import yaml
 
 from pcc.clusters.partition import validate
 from pcc.data.manifest import Dataset, Manifest, Record
-from pcc.files import read_json
+from pcc.runtime.files import read_json
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "results/test-llm"

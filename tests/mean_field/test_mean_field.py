@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pydensecrf.densecrf import DenseCRF2D
 
 from pcc import mean_field
-from pcc.errors import InputError
 from pcc.mean_field import Appearance, Smoothness, infer
+from pcc.runtime.errors import InputError
 
 pytestmark = pytest.mark.skipif(
     mean_field.INSTRUCTIONS is None, reason="pcc.mean_field was not compiled on installation"

@@ -6,8 +6,8 @@ import pytest
 import torch
 import yaml
 
-from pcc.errors import InputError
 from pcc.methods import Method, load_method
+from pcc.runtime.errors import InputError
 from pcc.trainable import Batch
 
 ROOT = Path(__file__).resolve().parents[2]

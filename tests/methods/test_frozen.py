@@ -10,7 +10,7 @@ from pcc.methods import load_method
 from pcc.models.boundary import BoundaryNetwork
 from pcc.models.segmenter import build_segmenter
 from pcc.trainable import Batch, Trainable
-from pcc.training import _train_only
+from pcc.training.loop import _train_only
 
 CNN = {"name": "test_resnet", "settings": {"output_stride": 16}, "dilate": False}
 VIT = {"name": "test_vit"}

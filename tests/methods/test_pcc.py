@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 import torch
 
-from pcc.errors import InputError
 from pcc.methods import load_method
+from pcc.runtime.errors import InputError
 from pcc.trainable import Batch
 
 VIT = {"name": "test_vit", "settings": {"img_size": 64}}

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from pcc.errors import InputError
 from pcc.methods.semples import matching_loss, prompt_loss, refinement_loss
+from pcc.runtime.errors import InputError
 
 
 def towards(*cosines):

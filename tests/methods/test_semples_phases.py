@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pcc.errors import InputError
 from pcc.maps import normalize_cams, with_background
 from pcc.methods import semples
 from pcc.methods.base import Method
 from pcc.methods.semples import SemPLeS, soft_masks
+from pcc.runtime.errors import InputError
 from pcc.trainable import Batch, ParameterGroup
-from pcc.training import Phase, Recipe, fit
+from pcc.training.loop import Phase, Recipe, fit
 
 COLOURS = {"cat": (1.0, 0.1, 0.2), "boat": (0.9, 0.1, 0.8), "sea": (0.1, 0.3, 1.0), "grass": (0.1, 0.8, 0.2)}
 CLASSES = ["cat", "boat"]

@@ -4,12 +4,12 @@ from typing import Any
 import pytest
 import torch
 
-from pcc.errors import InputError
 from pcc.localizations.iscam import Localization
 from pcc.maps import normalize_cams, with_background
 from pcc.methods.sipe import SIPE, consistency_loss
 from pcc.models.backbones import Backbone
 from pcc.prototypes import image_specific_cams, prototypes, structure_seeds
+from pcc.runtime.errors import InputError
 from pcc.trainable import Batch
 
 RESNET = {"name": "test_resnet", "settings": {"output_stride": 16}, "dilate": False}

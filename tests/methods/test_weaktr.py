@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pcc.errors import InputError
 from pcc.methods.weaktr import WeakTr
 from pcc.models.attention_gate import AttentionGate, weighted_mean
 from pcc.models.backbones import Backbone
+from pcc.runtime.errors import InputError
 from pcc.trainable import Batch
 
 VIT = {"name": "test_vit"}

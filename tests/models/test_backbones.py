@@ -3,8 +3,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from pcc.errors import InputError
 from pcc.models.backbones import Backbone, concatenate_levels
+from pcc.runtime.errors import InputError
 
 
 @pytest.mark.parametrize(

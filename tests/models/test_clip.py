@@ -7,8 +7,8 @@ import open_clip
 import pytest
 import torch
 
-from pcc.errors import InputError
 from pcc.models.clip import INNER_FULL_STOP, Clip, most_words, word_width
+from pcc.runtime.errors import InputError
 
 TOWERS = {
     "embed_dim": 16,

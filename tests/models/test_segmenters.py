@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pcc.errors import InputError
 from pcc.models.hv_bilstm import HVBiLSTM
 from pcc.models.segmenter import build_segmenter, cross_entropy, cross_entropy_on_grid
+from pcc.runtime.errors import InputError
 from pcc.trainable import Batch
 
 SEGMENTERS: dict[str, dict[str, Any]] = {

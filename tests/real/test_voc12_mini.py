@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from pcc.artifacts import read_mask
-from pcc.data import voc
 from pcc.data.images import read_image
-from pcc.data.label_arrays import read_label_arrays
 from pcc.data.manifest import Manifest
+from pcc.readers import voc
+from pcc.readers.label_arrays import read_label_arrays
 from pcc.stages.prepare import prepare
 
 pytestmark = pytest.mark.real

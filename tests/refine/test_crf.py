@@ -4,9 +4,9 @@ import torch
 from pydensecrf.densecrf import DenseCRF2D
 from pydensecrf.utils import unary_from_softmax
 
-from pcc.errors import InputError
 from pcc.refine import crf, threshold
 from pcc.refine.crf import dense_crf, refine
+from pcc.runtime.errors import InputError
 
 GAUSSIAN = {"sxy": 1, "weight": 3}
 BILATERAL = {"sxy": 20, "srgb": 13, "weight": 4}

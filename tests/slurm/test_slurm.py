@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pcc.files import digest
+from pcc.runtime.files import digest
 
 ROOT = Path(__file__).parents[2]
 SMALL = ROOT / "tests/helpers/small.yaml"
 JOBS = 8
-CHECKPOINT_EVERY = 200  # steps; pcc.training's own
+CHECKPOINT_EVERY = 200  # steps; pcc.training.loop's own
 TRAINING = "pcc/seed-0/classifier"
 TELLING = (f"{TRAINING}/weights.safetensors", "pcc/seed-0/cam/crf/light/predictions/*/*.png", "summary.csv")
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from pcc.artifacts import read_maps, write_clusters
-from pcc.errors import InputError
 from pcc.models import clip
+from pcc.runtime.errors import InputError
 from pcc.stages.localize import localize
 from pcc.stages.train import train
-from pcc.stages.trained import load_classifier
+from pcc.training.run import load_classifier
 
 BACKBONE = {"name": "test_resnet", "settings": {"output_stride": 8}}
 TOWERS = {

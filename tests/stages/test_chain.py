@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from pcc import artifacts
 from pcc.artifacts import read_maps, read_mask, write_clusters, write_mask
 from pcc.data.manifest import Manifest
-from pcc.errors import InputError
-from pcc.files import digest
 from pcc.refine.random_walk import refine
+from pcc.runtime.errors import InputError
+from pcc.runtime.files import digest
 from pcc.stages import localize as localize_stage
 from pcc.stages import pseudo_masks as pseudo_masks_stage
 from pcc.stages.boundaries import boundaries
@@ -25,7 +25,7 @@ from pcc.stages.segment import segment
 from pcc.stages.train import train
 from pcc.stages.train_boundary import train_boundary
 from pcc.stages.train_segmenter import train_segmenter
-from pcc.stages.trained import load_classifier, load_segmenter
+from pcc.training.run import load_classifier, load_segmenter
 
 BACKBONE = {"name": "test_resnet", "settings": {"output_stride": 8}}
 TRAINING = {"image_size": 32, "batch_size": 3, "phases": [{"name": "train", "epochs": 2, "lr": "1e-3"}]}

@@ -10,9 +10,9 @@ import torch
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from pcc.artifacts import Maps, read_maps, read_mask, write_clusters, write_maps, write_mask
-from pcc.errors import InputError
-from pcc.files import read_json
 from pcc.maps import background_threshold, resize
+from pcc.runtime.errors import InputError
+from pcc.runtime.files import read_json
 from pcc.stages.evaluate import evaluate
 
 EXPERIMENT = {"dataset": "tiny", "method": "cam", "seed": 0, "localization": "cam", "supervision": "labels"}
@@ -97,7 +97,7 @@ def test_an_image_without_tags_is_all_background(results: Any) -> None:
 @pytest.mark.parametrize("kind", ["maps", "pseudo_masks"])
 def test_processes_and_order_change_nothing(results: Any, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = run(results, kind, figure=results.root / "a.png")
-    monkeypatch.setattr("pcc.stages.counting.CHUNK", 2)
+    monkeypatch.setattr("pcc.scoring.counting.CHUNK", 2)
     inputs = results.shards(kind, ".safetensors" if kind == "maps" else "")[::-1]
     assert run(results, kind, threads=2, inputs=inputs, figure=results.root / "b.png") == alone
     assert (results.root / "a.png").read_bytes() == (results.root / "b.png").read_bytes()

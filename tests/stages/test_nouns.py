@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pcc.errors import InputError
-from pcc.files import write_json
 from pcc.models.clip import Clip
+from pcc.runtime.errors import InputError
+from pcc.runtime.files import write_json
 from pcc.stages.nouns import nouns
 
 TOWERS = {

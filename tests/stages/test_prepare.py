@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pcc.data.manifest import SPLITS, Manifest, Record
-from pcc.errors import InputError
-from pcc.files import digest
+from pcc.runtime.errors import InputError
+from pcc.runtime.files import digest
 from pcc.stages.clusters import clusters
 from pcc.stages.prepare import assign_shards, prepare
 

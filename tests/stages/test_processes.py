@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from pcc.artifacts import write_clusters
-from pcc.files import digest
-from pcc.interruption import EXIT_CODE
-from pcc.launch import VARIABLE
+from pcc.runtime.files import digest
+from pcc.runtime.interruption import EXIT_CODE
+from pcc.runtime.launch import VARIABLE
 
 STEPS = 20
 BACKBONE = {"name": "test_resnet", "settings": {"output_stride": 8}}

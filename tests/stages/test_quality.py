@@ -9,11 +9,11 @@ import torch
 from scipy.stats import spearmanr
 
 from pcc.artifacts import Maps, read_maps, read_mask, write_maps, write_mask
-from pcc.errors import InputError
-from pcc.files import read_json
 from pcc.localizations import affinity, iscam
 from pcc.localizations.cam import Localization
 from pcc.methods.base import Method
+from pcc.runtime.errors import InputError
+from pcc.runtime.files import read_json
 from pcc.stages.evaluate import evaluate
 from pcc.stages.quality import quality
 from pcc.trainable import Batch, ParameterGroup

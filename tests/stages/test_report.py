@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from pcc.artifacts import write_clusters
-from pcc.errors import InputError
 from pcc.figures import charts
-from pcc.files import read_json, write_json, write_text
+from pcc.runtime.errors import InputError
+from pcc.runtime.files import read_json, write_json, write_text
 from pcc.stages.report import report
 
 SEEDS = (0, 1, 2)

@@ -90,7 +90,7 @@ def reachable(*modules: str) -> set[str]:
 
 
 def chosen_by_name(module: str) -> Iterator[str]:
-    """What `pcc.plugins` may load for it: modules of a package that define a function or a class of some kind."""
+    """What `pcc.runtime.plugins` may load for it: modules of a package that define a function or class of some kind."""
     for node in ast.walk(parsed(module)):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("load_attribute", "load_class"):
             package, _, part, _ = node.args

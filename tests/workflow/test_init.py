@@ -11,7 +11,7 @@ import yaml
 from configuration import check_config
 from strangers import draw_photos
 
-from pcc.stages.init import init
+from pcc.tools.init import init
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,7 +43,7 @@ def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     draw_photos(folder / "photos", 24, request.param, image_size=64)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("pcc.stages.measuring.PHOTO", (60, 80))  # a smaller photo is measured sooner
+        patch.setattr("pcc.planning.measuring.PHOTO", (60, 80))  # a smaller photo is measured sooner
         init(Path("photos"), Path("mine.yaml"), name="drawn")
     return folder
 

@@ -166,7 +166,7 @@ def method_modules(wildcards):
     modules = [
         f"pcc.methods.{methods[name].get('type', name)}" for name in methods_behind(methods, wildcards.method)
     ]
-    return [*dict.fromkeys(modules), *["pcc.stages.selection"] * chosen_by_masks(methods[wildcards.method])]
+    return [*dict.fromkeys(modules), *["pcc.scoring.selection"] * chosen_by_masks(methods[wildcards.method])]
 
 
 def boundary(wildcards):

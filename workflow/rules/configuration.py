@@ -162,7 +162,7 @@ def incomplete(config: Mapping[str, Any]) -> Iterator[str]:
 
 def unknown_modules(config: Mapping[str, Any], root: Path) -> Iterator[str]:
     """Entries whose module does not exist."""
-    choices = [("dataset.format", "pcc.data", r"def read\b", config["dataset"]["format"])]
+    choices = [("dataset.format", "pcc.readers", r"def read\b", config["dataset"]["format"])]
     for block in BLOCKS.values():
         for name, entry in config[block.key].items():
             module = entry.get(block.names_module, name)

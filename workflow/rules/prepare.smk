@@ -20,7 +20,7 @@ rule prepare:
     params:
         folder=lambda wildcards, output: Path(output.manifest).parent,
         settings=as_json(DATASET),
-        code=code_of("pcc.stages.prepare", f"pcc.data.{DATASET['format']}"),
+        code=code_of("pcc.stages.prepare", f"pcc.readers.{DATASET['format']}"),
     shell:
         "python -m pcc prepare --output {params.folder:q} --settings {params.settings:q}"
         " --threads {threads} --code {params.code} > {log:q} 2>&1"

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from pcc.clusters.providers import Proposal, Task
-from pcc.errors import InputError
+from pcc.runtime.errors import InputError
 
 
 def propose(task: Task, *, path: str) -> Proposal:  # noqa: ARG001 - every provider has it

@@ -13,8 +13,8 @@ from pcc.clusters.prompts import DEFAULT, Message, Prompts, read_yaml
 from pcc.clusters.providers import Proposal, Task
 from pcc.clusters.self_refining import Conversation, Outcome, free_name
 from pcc.clusters.transcript import Replay, Reply, Request, Transcript, is_finished
-from pcc.errors import InputError
-from pcc.progress import log
+from pcc.runtime.errors import InputError
+from pcc.runtime.progress import log
 
 TRANSCRIPT = "transcript.jsonl"
 

@@ -1,7 +1,7 @@
 """The data set's own published grouping: needs no network, and is the default."""
 
 from pcc.clusters.providers import Proposal, Task
-from pcc.errors import InputError
+from pcc.runtime.errors import InputError
 
 
 def propose(task: Task) -> Proposal:

@@ -1,0 +1,195 @@
+"""The model card: what an exported network is, how it was made, how well it did, and what it is not for."""
+
+import json
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+from pcc.reporting.tables import SCORES
+
+SUPERVISION = {
+    "labels": "image-level labels: pseudo masks made from tags; no true mask was trained on",
+    "masks": "masks: true masks of the training images",
+}
+HEAD = "---\nlibrary_name: pcc\npipeline_tag: image-segmentation\n---\n"
+
+
+def model_card(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """The card in Markdown.
+
+    Args:
+        config: what goes to config.json, digests included.
+        facts: ``description``, ``provenance``, ``metrics`` and ``dataset`` of the results; the last three may be None.
+    """
+    metrics = facts["metrics"]
+    experiment = (metrics or {}).get("experiment") or {}
+    dataset = experiment.get("dataset") or facts["dataset"] or "not known"
+    title = " / ".join(str(part) for part in (dataset, experiment.get("segmenter") or config["type"]))
+    return "\n".join(
+        [
+            f"{HEAD}# Semantic segmentation: {title}",
+            "",
+            f"A `{config['type']}` network of PCC {config['pcc']} that gives every pixel one of "
+            f"{len(config['classes'])} classes.",
+            "",
+            *_data(config, dataset, experiment),
+            *_use(config),
+            *_scores(metrics),
+            *_onnx(config),
+            *_origin(config, facts["provenance"]),
+            *_limits(config),
+        ]
+    )
+
+
+def _data(config: Mapping[str, Any], dataset: str, experiment: Mapping[str, Any]) -> list[str]:
+    steps = [
+        f"{name} {experiment[name]}"
+        for name in ("method", "localization", "refinement")
+        if experiment.get(name)
+    ]
+    names = [f"{number} {_plain(name)}" for number, name in enumerate(config["classes"])]
+    return [
+        "## Training",
+        "",
+        f"- data set: {_plain(dataset)}, split train",
+        f"- supervision: {SUPERVISION.get(config['supervision'], config['supervision'])}",
+        *([f"- pseudo masks by: {', '.join(steps)}"] if steps else []),
+        f"- classes by id: {', '.join(names)}",
+        "",
+    ]
+
+
+def _use(config: Mapping[str, Any]) -> list[str]:
+    return [
+        "## Use",
+        "",
+        "```",
+        "pcc predict THIS_FOLDER photos --output predictions",
+        "```",
+        "",
+        f"Settings of prediction (from {config['prediction_from']}): `{json.dumps(config['prediction'])}`.",
+        f"Input: RGB in 0..1, {sides(config['multiple_of'])}; normalisation is inside the network.",
+        "",
+    ]
+
+
+def _scores(metrics: Mapping[str, Any] | None) -> list[str]:
+    if metrics is None:
+        return ["## Scores", "", "None: no metrics.json lies beside the network.", ""]
+    lines = [
+        "## Scores",
+        "",
+        f"As in metrics.json, by the workflow's own predictions. split: {json.dumps(metrics['split'])}, "
+        f"num_images: {json.dumps(metrics['num_images'])}, oracle: {json.dumps(metrics['oracle'])}, "
+        f"labels_at_inference: {json.dumps(metrics['labels_at_inference'])}.",
+        *(
+            ["", "`oracle: true`: true masks chose something on the way here, such as an epoch."]
+            * metrics["oracle"]
+        ),
+        *([f"note: {metrics['note']}"] if metrics.get("note") else []),
+        f"Ignored pixels: {metrics['ignore_policy']}.",
+        "",
+        "| measure | value |",
+        "|---|---|",
+        *(f"| {name} | {json.dumps(metrics[name])} |" for name in SCORES if name in metrics),
+        "",
+        "| class | IoU |",
+        "|---|---|",
+        *(f"| {_plain(name)} | {json.dumps(value)} |" for name, value in metrics["iou"].items()),
+        "",
+    ]
+    if (weights := metrics["settings"].get("initial_weights")) is not None:
+        named = ", ".join(without_places(weights.split(", ")))  # a network and where its weights came from
+        lines += [f"Initial weights of the encoder: {named}.", ""]
+    return lines
+
+
+def _onnx(config: Mapping[str, Any]) -> list[str]:
+    onnx = config["onnx"]
+    if onnx is None:
+        return ["## ONNX", "", "Not exported.", ""]
+    worst = max(found["difference"] for found in onnx["compared_with_pytorch"])
+    side = onnx["size"]
+    takes = (
+        "any batch, height and width"
+        if side == "any"
+        else (
+            f"any batch of {side} x {side} pixels **only**: this network could not be exported for any size"
+        )
+    )
+    return [
+        "## ONNX",
+        "",
+        f"`{onnx['file']}` takes {takes}, and gives {onnx['output']['meaning']}.",
+        f"Its logits and PyTorch's differ by at most {worst:.2g} over {len(onnx['compared_with_pytorch'])} sizes "
+        f"(allowed: {onnx['tolerance']:g}).",
+        "",
+    ]
+
+
+def _origin(config: Mapping[str, Any], provenance: Mapping[str, Any] | None) -> list[str]:
+    lines = ["## Provenance", ""]
+    if provenance is None:
+        lines += ["No provenance.json lies beside the network.", ""]
+    else:
+        lines += [
+            f"- seed: {provenance.get('seed')}",
+            f"- git revision: {provenance.get('git')}",
+            f"- code: {provenance.get('code')}",
+            f"- device: {provenance.get('device')}",
+            f"- versions: {', '.join(f'{n} {v}' for n, v in (provenance.get('versions') or {}).items())}",
+            *(
+                f"- SHA-256 of input {without_places(name)}: {value}"
+                for name, value in (provenance.get("inputs") or {}).items()
+            ),
+        ]
+    lines += [f"- SHA-256 of {name}: {value}" for name, value in config["digests"].items()]
+    settings = (provenance or {}).get("settings")
+    if settings is not None:
+        lines += ["", "Settings of the training:", "", "```json"]
+        lines += [json.dumps(without_places(settings), indent=2, ensure_ascii=False), "```"]
+    return [*lines, ""]
+
+
+def _limits(config: Mapping[str, Any]) -> list[str]:
+    weak = (
+        "Its masks were learned from tags: expect edges that are less exact than from a network trained on masks, "
+        "parts missing of large objects, and surroundings that always go with a class taken for it."
+    )
+    return [
+        "## Intended use and limits",
+        "",
+        "For research and for pictures like those it was trained on. It knows the classes above and no other: "
+        "everything else is background or, wrongly, the class that looks most like it. How well it does on other "
+        "pictures is not known until it is measured. Nothing that people's safety or rights depend on should rest on "
+        "it.",
+        *(["", weak] if config["supervision"] == "labels" else []),
+        "",
+        "## Licence",
+        "",
+        "What the training images and the initial weights allow is for whoever passes this folder on to find out and "
+        "to state here. PCC itself is Apache-2.0.",
+        "",
+    ]
+
+
+def without_places(settings: Any) -> Any:
+    """The same settings with the names alone of files given by absolute paths: they tell of a machine."""
+    if isinstance(settings, Mapping):
+        return {key: without_places(value) for key, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [without_places(value) for value in settings]
+    if isinstance(settings, str) and PurePath(settings).is_absolute():
+        return PurePath(settings).name
+    return settings
+
+
+def sides(multiple_of: int) -> str:
+    """What sides an image may have, in words."""
+    return "sides of any length" if multiple_of == 1 else f"sides that are multiples of {multiple_of}"
+
+
+def _plain(name: str) -> str:
+    """A name that is data, not Markdown."""
+    return "".join(f"\\{sign}" if sign in "\\|`*_<>[]#" else sign for sign in name)

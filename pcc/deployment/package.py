@@ -1,0 +1,178 @@
+"""A model to take away: the folder that `pcc export` writes and `pcc predict` reads, or a segmenter of the results."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pcc.data.manifest import BACKGROUND
+from pcc.models.segmenter import Segmenter, build_segmenter
+from pcc.runtime.errors import InputError
+from pcc.runtime.files import digest, read_json
+from pcc.runtime.progress import log
+from pcc.training.run import DESCRIPTION, WEIGHTS, load_segmenter, read_description
+
+MODEL, CONFIG, CARD, ONNX = "model.safetensors", "config.json", "README.md", "model.onnx"
+FORMAT = "pcc segmenter 1"
+# What `pcc segment` does where an experiment says nothing.
+DEFAULTS: dict[str, Any] = {"image_size": None, "scales": [1.0], "flip": True, "crf": None, "precision": "no"}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained segmenter, wherever it lies.
+
+    Attributes:
+        folder: where it lies.
+        classes: names by class id, background first.
+        prediction: how it predicts: ``image_size``, ``scales``, ``flip``, ``crf``, ``precision``.
+        load: builds the network, in evaluation mode.
+        weights: file of the weights.
+        onnx: what config.json says of model.onnx; None where there is none.
+        multiple_of: what must divide the sides of an image; None: ask the loaded network.
+    """
+
+    folder: Path
+    classes: tuple[str, ...]
+    prediction: Mapping[str, Any]
+    load: Callable[[], Segmenter]
+    weights: Path
+    onnx: Mapping[str, Any] | None = None
+    multiple_of: int | None = None
+
+
+def open_model(folder: Path) -> Model:
+    """The model of an exported folder, or of a segmenter's folder in results or the folder above it.
+
+    Raises:
+        InputError: neither is there, or files are missing, damaged or not those that were exported together.
+    """
+    return _exported(folder) if (folder / CONFIG).is_file() else _from_results(find_segmenter(folder))
+
+
+def find_segmenter(folder: Path) -> Path:
+    """The folder itself or its ``segmenter`` folder, whichever holds a trained segmenter.
+
+    Raises:
+        InputError: neither does.
+    """
+    for candidate in (folder, folder / "segmenter"):
+        if (candidate / DESCRIPTION).is_file() and (candidate / WEIGHTS).is_file():
+            if "supervision" not in read_description(candidate):
+                raise InputError(
+                    f"{candidate}: a trained network, but no segmenter; name a segmenter's folder"
+                )
+            return candidate
+    raise InputError(
+        f"{folder}: no model here; name a folder of `pcc export`, or results/…/SEGMENTER/segmenter or the one above it"
+    )
+
+
+def prediction_settings(segmenter: Path) -> tuple[dict[str, Any], str]:
+    """How the experiment of ``segmenter`` predicts, and the file that says so.
+
+    Args:
+        segmenter: a segmenter's folder in results.
+
+    Returns:
+        The settings of `DEFAULTS`, and the file's path below the folder above, or ``defaults``.
+    """
+    above = segmenter.parent
+    if not is_predicted_with(segmenter):
+        log.warning("%s: predictions and scores beside it are of other weights; not used", segmenter)
+        return dict(DEFAULTS), "defaults"
+    for file in _prediction_records(segmenter):
+        return _known(read_json(file)["settings"]), file.relative_to(above).as_posix()
+    if (above / "metrics.json").is_file():
+        stored = read_json(above / "metrics.json")["settings"].get("segmenter")
+        if stored is not None:
+            return _known(stored), "metrics.json"
+    return dict(DEFAULTS), "defaults"
+
+
+def is_predicted_with(segmenter: Path) -> bool:
+    """Whether the predictions beside the segmenter, where there are any, were made with its weights as they are."""
+    records = _prediction_records(segmenter)
+    return not records or digest(segmenter / WEIGHTS) in read_json(records[0])["inputs"].values()
+
+
+def _prediction_records(segmenter: Path) -> list[Path]:
+    return sorted(segmenter.parent.glob("predictions/*/provenance.json"))
+
+
+def _known(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: settings.get(key, default) for key, default in DEFAULTS.items()}
+
+
+def _from_results(folder: Path) -> Model:
+    made = read_description(folder)
+    settings, source = prediction_settings(folder)
+    if source == "defaults":
+        log.info("%s: no predictions beside it say how it predicts; taking the defaults", folder)
+    return Model(
+        folder,
+        (BACKGROUND, *made["classes"]),
+        settings,
+        lambda: load_segmenter(folder),
+        folder / WEIGHTS,
+    )
+
+
+def _exported(folder: Path) -> Model:
+    config = read_config(folder)
+    for name, expected in config["digests"].items():
+        if not (folder / name).is_file():
+            raise InputError(f"{folder / name}: file is missing; copy the whole folder, or export again")
+        if digest(folder / name) != expected:
+            raise InputError(f"{folder / name}: not the file that {CONFIG} was written with; export again")
+
+    def load() -> Segmenter:
+        network = build_segmenter(config["type"], len(config["classes"]), config["model"], f"{CONFIG}: model")
+        network.load_state_dict(weights_in(folder / MODEL))
+        return network.eval().requires_grad_(False)
+
+    return Model(
+        folder,
+        tuple(config["classes"]),
+        _known(config["prediction"]),
+        load,
+        folder / MODEL,
+        config["onnx"],
+        config["multiple_of"],
+    )
+
+
+def weights_in(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        InputError: missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: weights cannot be read ({error}); export again") from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config.json of an exported folder.
+
+    Raises:
+        InputError: it is damaged, or of another program or version.
+    """
+    path = folder / CONFIG
+    try:
+        config = read_json(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error}); export again") from error
+    stated = config.get("format") if isinstance(config, dict) else None
+    if stated != FORMAT:
+        raise InputError(f"{path}: format is {stated!r}, not {FORMAT!r}; export with this version of pcc")
+    needed = ("type", "model", "classes", "multiple_of", "prediction", "onnx", "digests")
+    if missing := [key for key in needed if key not in config]:
+        raise InputError(f"{path}: {', '.join(missing)} missing; export again")
+    return config

@@ -1,0 +1,139 @@
+"""What the gallery's page knows of a run: one constant in ``data.js``, as a local page may fetch nothing."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pcc.data.manifest import BACKGROUND, Dataset, Record
+from pcc.data.tables import read_table
+from pcc.gallery.encoding import class_colours, heat_colours
+from pcc.gallery.layers import Facts
+from pcc.reporting.experiments import Experiment, Step, name_of
+from pcc.runtime.errors import InputError
+from pcc.runtime.files import read_json, write_text
+
+PAGE = resources.files("pcc.gallery") / "page"
+QUALITY = "quality.csv"
+
+
+def page_data(
+    results: Path,
+    dataset: Dataset,
+    records: Sequence[Record],
+    steps: Sequence[Step],
+    experiments: Sequence[Experiment],
+    facts: Sequence[Mapping[str, Facts]],
+) -> dict[str, Any]:
+    """Everything but the pixels, by columns: the i-th entry of a list belongs to the i-th image.
+
+    Args:
+        results: folder of the data set's results.
+        dataset: class names.
+        records: the images shown.
+        steps: what there is to show of them.
+        experiments: the chains of steps.
+        facts: by image id, for the photos, the truth, and every step.
+
+    Raises:
+        InputError: a clusters.json or quality.csv that cannot be read.
+    """
+    photos, truth, *of_steps = facts
+    names = [record.image_id for record in records]
+    ids = {name: class_id for class_id, name in enumerate(dataset.classes, 1)}
+    return {
+        "name": dataset.name,
+        "classes": [BACKGROUND, *dataset.classes],
+        "colours": class_colours(),
+        "heat": heat_colours(),
+        "partitions": _partitions(results, ids),
+        "ids": names,
+        "splits": [record.split for record in records],
+        "tags": [[ids[name] for name in record.labels] for record in records],
+        "sizes": _column(photos, names, "size"),
+        "problems": _column(photos, names, "problem"),
+        "truth": _layer("truth", truth, names),
+        "steps": [
+            {
+                "path": step.path,
+                "kind": step.kind,
+                "name": name_of(step.path),
+                "oracle": step.oracle,
+                "supervised": step.supervised,
+                "mean_iou": step.mean_iou,
+                **_layer(f"steps/{step.path}/{step.kind}", found, names),
+                "iou": _column(found, names, "iou"),
+                "confidence": _confidence(results / step.path / QUALITY, names)
+                if step.kind == "pseudo_masks"
+                else None,
+            }
+            for step, found in zip(steps, of_steps, strict=True)
+        ],
+        "experiments": [{"path": e.path, "name": e.name, "steps": list(e.steps)} for e in experiments],
+    }
+
+
+def write_page(output: Path, data: Mapping[str, Any]) -> None:
+    """Write the page, its parts, and ``data.js``, each atomically; the page last, so that it never lacks a part."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    write_text(output / "data.js", f"const GALLERY = {text};\n")
+    parts = sorted(PAGE.iterdir(), key=lambda part: part.name == "index.html")
+    for part in parts:
+        if part.name.endswith((".html", ".css", ".js")):
+            write_text(output / part.name, part.read_text(encoding="utf-8"))
+
+
+def _layer(folder: str, facts: Mapping[str, Facts], names: Sequence[str]) -> dict[str, Any]:
+    """What every layer has: its folder, the share of things by image (None: nothing there), and faults by id."""
+    keys = ("problem", "unscored")
+    return {
+        "folder": folder,
+        "share": _column(facts, names, "share"),
+        "faults": {i: fault for i, fact in facts.items() for key in keys if (fault := fact.get(key))},
+    }
+
+
+def _column(facts: Mapping[str, Facts], names: Sequence[str], key: str) -> list[Any]:
+    return [facts.get(name, {}).get(key) for name in names]
+
+
+def _partitions(results: Path, ids: Mapping[str, int]) -> dict[str, list[dict[str, Any]]]:
+    """Clusters by partition, as class ids; partitions without any are left out."""
+    found = {}
+    for path in sorted(results.glob("clusters/*/clusters.json")):
+        try:
+            clusters = [
+                {"name": str(cluster["name"]), "classes": [ids[name] for name in cluster["members"]]}
+                for cluster in read_json(path)["clusters"]
+            ]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path}: not the data set's clusters ({type(error).__name__}: {error}); run `pcc clusters` again"
+            ) from error
+        if clusters:
+            found[path.parent.name] = clusters
+    return found
+
+
+def _confidence(path: Path, names: Sequence[str]) -> list[float | None] | None:
+    """The mean confidence of each image's classes, label-free; None where there is no such file.
+
+    Raises:
+        InputError: a column is missing, or a confidence is not in 0..1.
+    """
+    if not path.is_file():
+        return None
+    values: dict[str, list[float]] = {}
+    for line, row in read_table(path, ("image_id", "class_id", "confidence")):
+        try:
+            value = float(row["confidence"])
+        except ValueError:
+            value = math.nan
+        if not 0 <= value <= 1:
+            raise InputError(
+                f"{path} line {line}: confidence '{row['confidence']}' is not in 0..1; write the file again"
+            )
+        values.setdefault(row["image_id"], []).append(value)
+    return [round(sum(v) / len(v), 4) if (v := values.get(name)) else None for name in names]

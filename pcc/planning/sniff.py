@@ -1,0 +1,204 @@
+"""A stranger's folder looked at: where its images lie, and which table or which folders say what they show.
+
+What is found is put as settings of `pcc.readers.folder.read`, which then reads the data as it will in the workflow.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pcc.data.images import SUFFIXES, files_below
+from pcc.data.manifest import SPLITS
+from pcc.data.tables import read_table
+from pcc.readers.folder import split_tags
+from pcc.runtime.errors import InputError
+
+MASKS = "masks"  # a folder of this name holds masks, not photos
+TAG_NAMES = (
+    "tags",
+    "tag",
+    "labels",
+    "label",
+    "classes",
+    "class",
+    "categories",
+    "category",
+    "objects",
+    "names",
+)
+SEPARATORS = (";", "|", ",", " ")  # in the order of preference
+
+
+@dataclass(frozen=True)
+class Found:
+    """How a folder's images and tags are laid out.
+
+    Attributes:
+        settings: of the folder reader.
+        told: the same in words, for the user to judge.
+        files: all image files there are, with or without tags.
+    """
+
+    settings: dict[str, str]
+    told: str
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that names image files.
+
+    Attributes:
+        images: the folder that the names start from.
+        name: of the column.
+        matches: how many of its cells name a file.
+    """
+
+    images: Path
+    name: str
+    matches: int
+
+
+def look(
+    folder: Path,
+    *,
+    tags: Path | None = None,
+    masks: Path | None = None,
+    image_column: str | None = None,
+    tags_column: str | None = None,
+) -> Found:
+    """Find images, tags and masks.
+
+    Args:
+        folder: of images, or of folders of images.
+        tags: CSV with a row for each image; None: the one CSV in ``folder``, or else the images' folders.
+        masks: folder of masks; None: ``masks`` in ``folder``, where files in it are called as images are.
+        image_column: column of the file names; None: the one whose cells name most files.
+        tags_column: column of the tags; None: by its name, or the only one left.
+
+    Raises:
+        InputError: a folder, image, table or column that is missing, or several of which one must be chosen.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: folder of images is missing; check the path")
+    if masks is not None and not masks.is_dir():
+        raise InputError(f"{masks}: folder of masks is missing; check the path")
+    masks = masks or _own_masks(folder)
+    files = files_below(folder, without=masks)
+    if not files:
+        raise InputError(f"{folder}: no image found; put images there ({', '.join(SUFFIXES)})")
+    table = _only_table(folder) if tags is None else tags
+    if table is None:
+        settings, told = _by_folders(folder, files)
+    else:
+        settings, told = _by_table(folder, files, table, image_column, tags_column)
+    if masks is not None:
+        settings["masks"] = masks.as_posix()
+    return Found(settings, told, tuple(files))
+
+
+def _own_masks(folder: Path) -> Path | None:
+    """The folder of masks, known by its name and by files that are called as the images are."""
+    place = folder / MASKS
+    names = {file.stem for file in place.rglob("*.png")}
+    return place if names & {file.stem for file in files_below(folder, without=place)} else None
+
+
+def _only_table(folder: Path) -> Path | None:
+    tables = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".csv" and not p.name.startswith("."))
+    if len(tables) > 1:
+        raise InputError(
+            f"{folder}: several tables, {', '.join(t.name for t in tables)}; name the one of tags with --tags"
+        )
+    return tables[0] if tables else None
+
+
+def _by_folders(folder: Path, files: Sequence[Path]) -> tuple[dict[str, str], str]:
+    if all(file.parent == folder for file in files):
+        raise InputError(
+            f"{folder}: images, but no tags; put a CSV with columns image and tags there, name one with --tags, "
+            "or put the images into one folder per tag"
+        )
+    return {"images": folder.as_posix()}, f"an image's tag is its folder in {folder}"
+
+
+def _by_table(
+    folder: Path, files: Sequence[Path], table: Path, image_column: str | None, tags_column: str | None
+) -> tuple[dict[str, str], str]:
+    given = [name for name in (image_column, tags_column) if name is not None]
+    rows = [row for _, row in read_table(table, given, [])]  # faulty rows are the reader's to tell
+    if not rows:
+        raise InputError(f"{table}: no rows; give each image one, with its file name and its tags")
+    columns = list(rows[0])
+    if len(columns) == 1:
+        raise InputError(
+            f"{table} line 1: there is one column only, '{columns[0]}'; it needs the file name and the tags, "
+            "separated by a comma"
+        )
+    names = _file_column(folder, files, table, rows, [image_column] if image_column else columns)
+    split = next(
+        (c for c in columns if c != names.name and {r[c].strip() for r in rows} <= set(SPLITS)), None
+    )
+    tags = tags_column or _tags_column(table, [c for c in columns if c not in (names.name, split)])
+    separator = separator_of(row[tags] for row in rows)
+    settings = {
+        "images": names.images.as_posix(),
+        "tags": table.as_posix(),
+        "image_column": names.name,
+        "tags_column": tags,
+        "separator": separator,
+        **({"split_column": split} if split else {}),
+    }
+    told = f"{table}: images in column '{names.name}', tags in '{tags}', separated by '{separator}'"
+    return settings, told + (f", split in '{split}'" if split else "")
+
+
+def _file_column(
+    folder: Path, files: Sequence[Path], table: Path, rows: Sequence[dict[str, str]], columns: Sequence[str]
+) -> Column:
+    """The folder and column that explain most cells; the outermost folder and the first column where several do."""
+    below: dict[Path, set[str]] = {folder: set()}
+    for file in files:
+        for parent in (p for p in file.parents if p == folder or folder in p.parents):
+            inside = file.relative_to(parent)
+            below.setdefault(parent, set()).update((inside.as_posix(), inside.with_suffix("").as_posix()))
+    cells = {column: {row[column].strip() for row in rows} for column in columns}
+    tried = [
+        Column(place, name, len(values & names))
+        for place, names in below.items()
+        for name, values in cells.items()
+    ]
+    best = max(tried, key=lambda column: (column.matches, -len(column.images.parts)))
+    if best.matches == 0:
+        raise InputError(
+            f"{table} line 1: column of file names is missing; none of {', '.join(columns)} names an image in "
+            f"{folder}, such as {files[0].relative_to(folder).as_posix()}"
+        )
+    return best
+
+
+def _tags_column(table: Path, columns: Sequence[str]) -> str:
+    if not columns:
+        raise InputError(f"{table} line 1: column of tags is missing; add one, named tags")
+    by_name = {column.strip().casefold(): column for column in reversed(columns)}
+    known = [by_name[name] for name in TAG_NAMES if name in by_name]
+    if not known and len(columns) > 1:
+        raise InputError(
+            f"{table} line 1: the column of tags is one of {', '.join(columns)}; name it with --tags-column"
+        )
+    return known[0] if known else columns[0]
+
+
+def separator_of(cells: Iterable[str]) -> str:
+    """What stands between two tags of a cell: the first sign that is met in any.
+
+    A blank may be part of a name ("potted plant"): it separates only where its words recur, so that there are no more
+    of them than there are different cells.
+    """
+    distinct = {cell.strip() for cell in cells if cell.strip()}
+    for sign in SEPARATORS[:-1]:
+        if any(sign in cell for cell in distinct):
+            return sign
+    words = {word for cell in distinct for word in split_tags(cell, " ")}
+    blanks = any(" " in cell for cell in distinct)
+    return " " if blanks and len(words) <= len(distinct) else SEPARATORS[0]

@@ -1,0 +1,131 @@
+"""The tree of a data set's results, read back: the steps that are there, and the experiments that they make up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pcc.reporting.tables import CHAIN, chain
+from pcc.runtime.errors import InputError
+from pcc.runtime.files import read_json
+
+KINDS = ("maps", "pseudo_masks", "predictions")  # in the order of the workflow
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of one or more experiments: a folder of maps, pseudo masks or predictions.
+
+    Attributes:
+        path: folder of the choices that led here, below the results: ``pcc/seed-0/cam/crf``.
+        kind: ``maps``, ``pseudo_masks`` or ``predictions``.
+        inputs: its shards: files of maps, or folders of masks.
+        mean_iou: of the whole split, where metrics.json has it.
+        oracle: whether true masks chose anything on the way here, as metrics.json says.
+    """
+
+    path: str
+    kind: str
+    inputs: tuple[Path, ...]
+    mean_iou: float | None
+    oracle: bool
+
+    @property
+    def supervised(self) -> bool:
+        """Whether it was trained on true masks."""
+        return self.path.split("/")[0] == "masks"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A chain of choices up to its last step.
+
+    Attributes:
+        path: folder of its last step, below the results.
+        name: ``pcc / cam / crf / light, seed 0``.
+        steps: positions of its steps among all, in the order of the workflow.
+    """
+
+    path: str
+    name: str
+    steps: tuple[int, ...]
+
+
+def find_steps(results: Path) -> list[Step]:
+    """Every step that holds at least one shard, whether scored or not, in the order of the folders' names.
+
+    Raises:
+        InputError: a metrics.json that `evaluate` did not write.
+    """
+    found = [
+        (folder.parent, kind, shards)
+        for seed in sorted(results.glob("*/seed-*/"))
+        for kind in KINDS
+        for folder in sorted(seed.rglob(kind))
+        if (shards := _shards(folder, kind)) and not _hidden(folder.relative_to(results))
+    ]
+    scores = {(home, kind): _score(home / "metrics.json", kind) for home, kind, _ in found}
+    chosen_with_masks = {home for (home, _), (_, oracle) in scores.items() if oracle}
+    return [
+        Step(
+            home.relative_to(results).as_posix(),
+            kind,
+            shards,
+            scores[home, kind][0],
+            not chosen_with_masks.isdisjoint((home, *home.parents)),
+        )
+        for home, kind, shards in found
+    ]
+
+
+def experiments_of(steps: Sequence[Step]) -> list[Experiment]:
+    """One experiment for each folder that no other step lies below."""
+    paths = dict.fromkeys(step.path for step in steps)
+    leaves = [path for path in paths if not any(other.startswith(f"{path}/") for other in paths)]
+    return [
+        Experiment(
+            leaf,
+            name_of(leaf),
+            tuple(
+                sorted(
+                    (i for i, step in enumerate(steps) if f"{leaf}/".startswith(f"{step.path}/")),
+                    key=lambda i: (steps[i].path.count("/"), KINDS.index(steps[i].kind)),
+                )
+            ),
+        )
+        for leaf in leaves
+    ]
+
+
+def name_of(path: str) -> str:
+    """``pcc/seed-0/cam/crf`` → ``pcc / cam / crf, seed 0``; what was trained on masks is so called."""
+    method, seed, *rest = path.split("/")
+    choices: dict[str, object] = dict.fromkeys(CHAIN)
+    if method == "masks":
+        choices |= {"supervision": "masks", "segmenter": " / ".join(rest)}
+    else:
+        choices |= {"supervision": "labels", **dict(zip(CHAIN, (method, *rest), strict=False))}
+    return f"{chain(choices | {'oracle': False})}, {seed.replace('-', ' ')}"
+
+
+def _shards(folder: Path, kind: str) -> tuple[Path, ...]:
+    if kind == "maps":
+        return tuple(sorted(p for p in folder.glob("*.safetensors") if not p.name.startswith(".")))
+    return tuple(sorted(p for p in folder.glob("*/") if not p.name.startswith(".")))
+
+
+def _hidden(path: Path) -> bool:
+    """Whether it lies in the working folder of a stage that is not finished."""
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _score(path: Path, kind: str) -> tuple[float | None, bool]:
+    """Mean IoU and whether masks chose anything; nothing where this kind is not scored."""
+    if not path.is_file():
+        return None, False
+    try:
+        metrics = read_json(path)
+        return (metrics["mean_iou"], bool(metrics["oracle"])) if metrics["kind"] == kind else (None, False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: not a metrics.json ({type(error).__name__}: {error}); run `pcc evaluate` again"
+        ) from error

@@ -1,0 +1,126 @@
+"""Where results fail: classes, confusions and images, and how well the quality without masks foretells it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int64
+
+from pcc.reporting.experiments import KINDS
+from pcc.reporting.tables import CHAIN, chain, markdown, percent
+
+SHOWN = 5
+
+
+class Experiment(NamedTuple):
+    """One step of an experiment over all its seeds.
+
+    Attributes:
+        name: as in the other tables.
+        metrics: of each seed.
+    """
+
+    name: str
+    metrics: tuple[Mapping[str, Any], ...]
+
+    @property
+    def confusion(self) -> Int64[np.ndarray, "C C"]:
+        """Pixels by true (rows) and predicted class, over all seeds."""
+        return np.sum([m["confusion_matrix"] for m in self.metrics], axis=0)
+
+
+def best_of_last_step(metrics: Sequence[Mapping[str, Any]]) -> Experiment | None:
+    """The weakly supervised experiment of highest mIoU at the last step that any reached; None without a score."""
+    weak = [m for m in metrics if m["experiment"].get("supervision") != "masks" and m["mean_iou"] is not None]
+    kinds = [kind for kind in reversed(KINDS) if any(m["kind"] == kind for m in weak)]
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for m in weak:
+        if m["kind"] == kinds[0]:
+            groups.setdefault(tuple(m["experiment"].get(step) for step in CHAIN), []).append(m)
+    found = [Experiment(_name(group[0]), tuple(group)) for group in groups.values()]
+    return max(found, key=lambda e: np.mean([m["mean_iou"] for m in e.metrics]), default=None)
+
+
+def failures_text(experiment: Experiment) -> str:
+    """The worst classes, the largest confusions and the worst images of an experiment."""
+    first = experiment.metrics[0]
+    seed = f" (seed {first['experiment'].get('seed')})" if len(experiment.metrics) > 1 else ""
+    parts = [
+        f"Of `{experiment.name}`, {first['kind'].replace('_', ' ')} on {first['split']}:\n",
+        markdown(["worst classes", "IoU", "precision", "recall"], _worst_classes(experiment)),
+        markdown(["true class", "taken for", "% of its pixels", "cluster"], _confusions(experiment)),
+    ]
+    if worst := first.get("worst_images"):
+        rows = [[image_id, percent(score)] for image_id, score in worst[:SHOWN]]
+        parts.append(markdown([f"worst images{seed}", "mIoU"], rows))
+    return "\n".join(parts)
+
+
+def trust_text(metrics: Sequence[Mapping[str, Any]]) -> str | None:
+    """How well the confidence in quality.csv foretells the IoU; None where it was scored nowhere."""
+    rows = [
+        [
+            f"{_name(m)}, seed {m['experiment'].get('seed')}",
+            str(found["masks"]),
+            "–" if found["spearman"] is None else f"{found['spearman']:.2f}",
+            percent(_nan(found["errors_in_lowest_fifth"])),
+            percent(_nan(found["lost_iou_in_lowest_fifth"])),
+        ]
+        for m in metrics
+        if (found := m.get("quality"))
+    ]
+    headers = ["pseudo masks of", "masks", "rank correlation with IoU", "% of wrong pixels", "% of lost IoU"]
+    return markdown(headers, rows) if rows else None
+
+
+def _worst_classes(experiment: Experiment) -> list[list[str]]:
+    means = {
+        name: [
+            float(np.mean([_nan(m[score][name]) for m in experiment.metrics]))
+            for score in ("iou", "precision", "recall")
+        ]
+        for name in experiment.metrics[0]["eval_classes"]
+    }
+    known = {name: found for name, found in means.items() if not np.isnan(found[0])}
+    return [
+        [name, *(percent(value) for value in known[name])]
+        for name in sorted(known, key=lambda n: known[n][0])[:SHOWN]
+    ]
+
+
+def _confusions(experiment: Experiment) -> list[list[str]]:
+    """The largest shares of a true class's pixels that were given to another, with the cluster both are in."""
+    first, counts = experiment.metrics[0], experiment.confusion.astype(float)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    np.fill_diagonal(shares, 0)
+    pairs = [divmod(int(at), len(shares)) for at in np.argsort(-shares, axis=None, kind="stable")[:SHOWN]]
+    names = first["classes"]
+    return [
+        [
+            names[true],
+            names[taken],
+            percent(float(shares[true, taken])),
+            _relation(first, names[true], names[taken]),
+        ]
+        for true, taken in pairs
+        if shares[true, taken] > 0
+    ]
+
+
+def _relation(metrics: Mapping[str, Any], one: str, other: str) -> str:
+    names = metrics["classes"]
+    if names[0] in (one, other):
+        return "background"
+    if not metrics.get("clusters"):
+        return "–"
+    return "the same" if any(one in group and other in group for group in metrics["clusters"]) else "another"
+
+
+def _name(metrics: Mapping[str, Any]) -> str:
+    choices = {step: metrics["experiment"].get(step) for step in CHAIN}
+    supervision = metrics["experiment"].get("supervision") or "labels"
+    return chain({**choices, "supervision": supervision, "oracle": metrics["oracle"]})
+
+
+def _nan(value: float | None) -> float:
+    return np.nan if value is None else value

@@ -1,0 +1,1 @@
+"""What every stage runs on: errors, files, progress, processes, devices."""

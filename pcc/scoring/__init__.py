@@ -1,0 +1,1 @@
+"""Counting pixels against ground-truth masks."""

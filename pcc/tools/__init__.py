@@ -1,0 +1,1 @@
+"""Sub-commands that no rule of the workflow calls."""

@@ -1,0 +1,190 @@
+"""Tool `export`: a trained segmenter as a folder that stands alone: weights, settings, model card, ONNX."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+import pcc
+from pcc.artifacts import palette, write_weights
+from pcc.data.manifest import BACKGROUND
+from pcc.deployment import onnx as onnx_file
+from pcc.deployment.model_card import model_card, sides, without_places
+from pcc.deployment.package import (
+    CARD,
+    CONFIG,
+    FORMAT,
+    MODEL,
+    ONNX,
+    find_segmenter,
+    is_predicted_with,
+    prediction_settings,
+    read_config,
+)
+from pcc.models.backbones import Backbone, without_weights
+from pcc.models.segmenter import Segmenter
+from pcc.models.smp import SegmentationModels
+from pcc.runtime.errors import InputError
+from pcc.runtime.files import digest, partial_path, read_json, write_json, write_text
+from pcc.runtime.progress import log
+from pcc.training.run import load_segmenter, read_description
+
+
+def export(
+    segmenter: Path,
+    output: Path,
+    *,
+    onnx: bool = True,
+    threads: int = 1,  # noqa: ARG001 - every stage has it
+    code: str = "",  # noqa: ARG001 - every stage has it
+) -> None:
+    """Write model.safetensors, config.json, README.md and model.onnx into a folder that needs nothing else.
+
+    The files are made aside and moved when all are there, config.json last: a folder that has one is whole.
+
+    Args:
+        segmenter: a trained segmenter's folder in results, or the folder above it.
+        output: a new folder, an empty one, or an earlier export, whose files are replaced.
+        onnx: whether to write model.onnx, and compare it with PyTorch.
+        threads: unused.
+        code: unused.
+
+    Raises:
+        InputError: no segmenter is there, the folder holds something else, packages for ONNX are missing, or the
+            ONNX file computes something else than the network.
+    """
+    folder = find_segmenter(segmenter)
+    _check_output(output)
+    if onnx:
+        onnx_file.require_packages()
+    facts = _facts(folder)
+    network = load_segmenter(folder)
+    work = partial_path(output)
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        write_weights(work / MODEL, network.state_dict())
+        about = _write_onnx(network, work / ONNX, facts) if onnx else None
+        config = _config(network, facts, about)
+        config["digests"] = {name: digest(work / name) for name in (MODEL, ONNX) if (work / name).is_file()}
+        write_text(work / CARD, model_card(config, facts))
+        write_json(work / CONFIG, config)
+        _move(work, output)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    log.info("%s → %s", folder, output)
+
+
+def _check_output(output: Path) -> None:
+    if output.is_file():
+        raise InputError(f"{output}: is a file; name a folder")
+    if output.is_dir() and any(output.iterdir()):
+        if not (output / CONFIG).is_file():
+            raise InputError(f"{output}: not empty and no earlier export; name a new folder")
+        read_config(output)
+
+
+def _move(work: Path, output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    (output / CONFIG).unlink(missing_ok=True)
+    (work / MODEL).chmod((work / CONFIG).stat().st_mode)  # safetensors writes for its owner alone
+    for name in (MODEL, ONNX, CARD, CONFIG):
+        if (work / name).is_file():
+            (work / name).replace(output / name)
+        else:
+            (output / name).unlink(missing_ok=True)
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    """What the results say of a segmenter: its description, provenance, data set and metrics, where they are there.
+
+    Scores of predictions by other weights than these are left out.
+    """
+    above = folder.parent
+    prediction, source = prediction_settings(folder)
+    provenance = folder / "provenance.json"
+    metrics = above / "metrics.json"
+    beside = [p / "data" / "dataset.json" for p in folder.absolute().parents]
+    dataset = next((file for file in beside if file.is_file()), None)
+    facts: dict[str, Any] = {
+        "description": read_description(folder),
+        "provenance": read_json(provenance) if provenance.is_file() else None,
+        "metrics": read_json(metrics) if metrics.is_file() and is_predicted_with(folder) else None,
+        "dataset": read_json(dataset)["name"] if dataset else None,
+        "prediction": prediction,
+        "prediction_from": source,
+    }
+    if (
+        facts["metrics"] is not None
+        and list(facts["metrics"]["classes"][1:]) != facts["description"]["classes"]
+    ):
+        raise InputError(f"{metrics}: scores other classes than {folder} has; evaluate again")
+    return facts
+
+
+def _write_onnx(network: Segmenter, path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the file and say what it takes and gives."""
+    training = ((facts["provenance"] or {}).get("settings") or {}).get("training") or {}
+    side = facts["prediction"]["image_size"] or training.get("image_size") or onnx_file.SMALLEST
+    compared, fixed = onnx_file.write_onnx(network, path, side)
+    worst = max(found.difference for found in compared)
+    log.info("ONNX and PyTorch differ by %.2g at most, over %d sizes", worst, len(compared))
+    size = "any" if fixed is None else fixed
+    return {
+        "file": ONNX,
+        "input": {
+            "name": onnx_file.INPUT,
+            "shape": ["batch", 3, *(("height", "width") if fixed is None else (fixed, fixed))],
+            "meaning": f"float32 RGB in 0..1, not normalised; {sides(network.multiple_of)}",
+        },
+        "output": {
+            "name": onnx_file.OUTPUT,
+            "shape": ["batch", len(facts["description"]["classes"]) + 1, "rows", "columns"],
+            "meaning": "logits on the network's own grid: softmax over axis 1 gives probabilities, "
+            "which are then resized bilinearly (half-pixel centres) to the image",
+        },
+        "size": size,
+        "tolerance": onnx_file.TOLERANCE,
+        "compared_with_pytorch": [asdict(found) for found in compared],
+    }
+
+
+def _config(network: Segmenter, facts: Mapping[str, Any], onnx: dict[str, Any] | None) -> dict[str, Any]:
+    made = facts["description"]
+    classes = [BACKGROUND, *made["classes"]]
+    colours = np.array(palette()).reshape(256, 3)[: len(classes)]
+    mean, std = _normalisation(network)
+    return {
+        "format": FORMAT,
+        "pcc": pcc.__version__,
+        "type": made["type"],
+        "model": without_places(without_weights(made["model"])),
+        "supervision": made["supervision"],
+        "classes": classes,
+        "palette": colours.tolist(),
+        "multiple_of": network.multiple_of,
+        "normalisation": {
+            "mean": mean,
+            "std": std,
+            "where": "inside the network: images come as RGB in 0..1",
+        },
+        "prediction": facts["prediction"],
+        "prediction_from": facts["prediction_from"],
+        "onnx": onnx,
+    }
+
+
+def _normalisation(network: Segmenter) -> tuple[list[float] | None, list[float] | None]:
+    """Channel means and standard deviations that the network applies itself; None where it does not tell."""
+    for module in network.modules():
+        if isinstance(module, Backbone):
+            mean, std = (
+                [round(float(v), 6) for v in values.flatten()] for values in (module.mean, module.std)
+            )
+            return mean, std
+    if isinstance(network, SegmentationModels):
+        return list(IMAGENET_DEFAULT_MEAN), list(IMAGENET_DEFAULT_STD)
+    return None, None

@@ -1,0 +1,80 @@
+"""What a frozen encoder makes of the training images, computed once and kept in memory maps."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.lib.format import open_memmap
+
+from pcc.runtime.files import atomic_path
+from pcc.runtime.interruption import begun_undisturbed
+from pcc.runtime.progress import track
+from pcc.trainable import Batch, Samples, Trainable, as_shares
+from pcc.training.batches import batch_loader
+
+
+def cached_features(
+    model: Trainable, samples: Samples, folder: Path, accelerator: Accelerator, batch_size: int, workers: int
+) -> "CachedSamples":
+    """Encode every view of every image (fp16 on disk), unless ``folder`` already holds them.
+
+    Args:
+        model: its ``encode`` must not change while the cache is used.
+        samples: with ``views`` fixed views each.
+        folder: the memory maps; labels and masks go with the features, so that no image is read again.
+        accelerator: device and precision.
+        batch_size: images at a time.
+        workers: loader processes.
+    """
+    if not (folder / "features.npy").exists():
+        _encode(model, samples, folder, accelerator, batch_size, workers)
+    return CachedSamples(folder, samples.views)
+
+
+def _encode(
+    model: Trainable, samples: Samples, folder: Path, accelerator: Accelerator, batch_size: int, workers: int
+) -> None:
+    count = samples.views * len(samples)
+    keys = [(view, index) for view in range(samples.views) for index in range(len(samples))]
+    arrays: dict[str, np.memmap] = {}
+    folder.mkdir(exist_ok=True)
+    batches = [keys[start : start + batch_size] for start in range(0, count, batch_size)]
+    loaded = begun_undisturbed(batch_loader(samples, batches, workers))
+    start = 0
+    with atomic_path(folder / "features.npy") as temporary:
+        for batch in track(loaded, "encode images once", len(batches)):
+            with torch.no_grad(), accelerator.autocast():
+                features = model.encode(as_shares(batch.images.to(accelerator.device)))
+            columns = {"features": features.to("cpu", torch.float16).numpy(), "labels": batch.labels.numpy()}
+            if batch.masks is not None:
+                columns["masks"] = batch.masks.numpy()
+            for name, values in columns.items():
+                if name not in arrays:
+                    path = temporary if name == "features" else folder / f"{name}.npy"
+                    arrays[name] = open_memmap(path, "w+", values.dtype, (count, *values.shape[1:]))
+                arrays[name][start : start + len(values)] = values
+            start += len(batch.labels)
+        for array in arrays.values():
+            array.flush()
+
+
+class CachedSamples:
+    """The cached images as samples: epochs take turns at the views, as the samples themselves do."""
+
+    def __init__(self, folder: Path, views: int) -> None:
+        self.views = views
+        self.features = np.load(folder / "features.npy", mmap_mode="r")
+        self.labels = np.load(folder / "labels.npy")
+        masks = folder / "masks.npy"
+        self.masks = np.load(masks, mmap_mode="r") if masks.exists() else None
+
+    def __len__(self) -> int:
+        return len(self.features) // self.views
+
+    def __getitem__(self, key: tuple[int, int]) -> Batch:
+        epoch, index = key
+        row = epoch % self.views * len(self) + index
+        masks = None if self.masks is None else torch.from_numpy(self.masks[row].copy())
+        features = torch.from_numpy(self.features[row].astype(np.float32))
+        return Batch(None, torch.from_numpy(self.labels[row].copy()), masks, features)

@@ -1,0 +1,325 @@
+"""The one training loop: classifiers and segmenters, one process or many, resumable at any step.
+
+Everything random in a step is a function of (seed, phase, step) or, for augmentation, of (seed, epoch, image), so a
+run taken up after a kill ends with the weights of an unbroken one.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DataLoaderConfiguration, DistributedDataParallelKwargs
+from torch import Tensor, nn
+
+from pcc.runtime.errors import InputError
+from pcc.runtime.hardware import Precision, device, keep_freed_memory, resolve_precision
+from pcc.runtime.interruption import EXIT_CODE, Interruption, begun_undisturbed, noticing_sigterm
+from pcc.runtime.progress import log, track
+from pcc.trainable import Batch, ParameterGroup, Samples, Trainable, as_shares
+from pcc.training.batches import Batches, batch_loader, seed_number
+from pcc.training.checkpoints import (
+    CHECKPOINT,
+    Best,
+    LossLog,
+    Position,
+    load_checkpoint,
+    restore_optimizer,
+    save_checkpoint,
+)
+from pcc.training.feature_cache import cached_features
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training with its own learning rate and its own trained parameters.
+
+    Attributes:
+        name: handed to the model's ``parameter_groups`` and ``losses``.
+        epochs: passes over the training images.
+        lr: peak learning rate.
+        schedule: how it falls to zero over the phase (``constant`` does not).
+        batch_size: images per step in this phase; None: the recipe's.
+        select: which epoch's weights it ends with: the ``last`` one's, or the best by true ``masks``, an oracle.
+    """
+
+    name: str
+    epochs: int
+    lr: float
+    schedule: Literal["constant", "cosine", "poly"] = "cosine"
+    batch_size: int | None = None
+    select: Literal["last", "masks"] = "last"
+
+    def lr_at(self, step: int, steps: int) -> float:
+        """Learning rate of step ``step`` of ``steps`` (poly: power 0.9)."""
+        done = step / steps
+        fall = {"constant": 1.0, "cosine": 0.5 * (1 + math.cos(math.pi * done)), "poly": (1 - done) ** 0.9}
+        return self.lr * fall[self.schedule]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of `fit`.
+
+    Attributes:
+        phases: in order.
+        batch_size: images per step over all processes together.
+        optimizer: ``adamw``, ``adam`` or ``sgd``.
+        weight_decay: for groups that set none themselves.
+        momentum: SGD only.
+        clip_norm: global gradient norm at most this; None leaves gradients alone.
+        precision: ``no`` (fp32), ``bf16``, ``fp16``, or ``auto``: bf16 where the hardware has it.
+        checkpoint_every: steps between checkpoints.
+        cache_features: compute a frozen encoder once per image and view instead of every step.
+    """
+
+    phases: Sequence[Phase]
+    batch_size: int
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    clip_norm: float | None = None
+    precision: Precision = "no"
+    checkpoint_every: int = 200
+    cache_features: bool = False
+
+
+def fit(
+    model: nn.Module,
+    samples: Samples,
+    recipe: Recipe,
+    *,
+    seed: int,
+    work: Path,
+    workers: int = 0,
+    score: Callable[[str], float] | None = None,
+) -> None:
+    """Train ``model`` in place; on return it is in evaluation mode.
+
+    Args:
+        model: a `Trainable` module.
+        samples: training images.
+        recipe: phases, batch size, optimizer.
+        seed: of order, augmentation and dropout.
+        work: folder for the checkpoint, the losses and the feature cache; what is in it is taken up again.
+        workers: loader processes.
+        score: of the model as it stands in the phase of that name, by true masks; for phases that ``select`` by it.
+
+    Raises:
+        InputError: a phase that selects by masks where there is no ``score``, a batch that cannot be shared evenly by
+            the processes, or a loss that is not finite.
+        SystemExit: SIGTERM came; the checkpoint is of the step it came in.
+    """
+    run = _Run(model, samples, recipe, seed, work, workers, score)
+    position = load_checkpoint(work / CHECKPOINT, model)
+    with noticing_sigterm() as interruption:
+        run.accelerator.wait_for_everyone()  # one that did not listen yet would die of the signal
+        while position.phase < len(recipe.phases):
+            position = run.phase(position, interruption)
+    run.finish()
+    model.eval()
+
+
+class _Run:
+    """One call of `fit`: what all phases share."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        samples: Samples,
+        recipe: Recipe,
+        seed: int,
+        work: Path,
+        workers: int,
+        score: Callable[[str], float] | None,
+    ) -> None:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        # Nothing here reads what it has not written.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        if device() == "cpu":
+            keep_freed_memory()
+        for phase in recipe.phases:  # a name that the model does not know is told before the first step
+            cast(Trainable, model).parameter_groups(phase.name)
+            if phase.select == "masks" and score is None:
+                raise InputError(
+                    f"training.phases: {phase.name}: 'select: masks' is for methods only, on images with true masks"
+                )
+        self.model, self.samples, self.recipe = model, samples, recipe
+        self.seed, self.work, self.workers, self.score = seed, work, workers, score
+        self.accelerator = Accelerator(
+            cpu=device() == "cpu",
+            mixed_precision=resolve_precision(recipe.precision),
+            dataloader_config=DataLoaderConfiguration(split_batches=True),
+            # A batch may lack what a part of the network learns from.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        )
+        processes = self.accelerator.num_processes
+        for size in {phase.batch_size or recipe.batch_size for phase in recipe.phases}:
+            if size % processes:
+                raise InputError(
+                    f"training.batch_size: {size} images cannot be shared by {processes} processes; "
+                    "choose a multiple, so that the result does not depend on the number of GPUs"
+                )
+        model.to(self.accelerator.device)
+        if processes > 1 and self.accelerator.device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(model)  # statistics of the whole batch, as on one GPU
+        self.losses: LossLog | None = None
+
+    def phase(self, at: Position, interruption: Interruption) -> Position:
+        """Train from position ``at`` to the end of its phase, and return where the next begins."""
+        phase, trainable = self.recipe.phases[at.phase], cast(Trainable, self.model)
+        self.losses = self.losses or LossLog(self.work, rows=at.rows, main=self.accelerator.is_main_process)
+        groups = trainable.parameter_groups(phase.name)
+        _train_only(self.model, groups)
+        samples = self._samples(trainable, phase)
+        batches = Batches(
+            len(samples),
+            phase.batch_size or self.recipe.batch_size,
+            phase.epochs,
+            f"{self.seed}/{phase.name}",
+            at.step,
+        )
+        module, optimizer, loader = self._prepare(groups, samples, batches)
+        restore_optimizer(optimizer, self.accelerator, at)
+        shown = ""
+        loaded = begun_undisturbed(loader)
+        steps = track(loaded, f"train {phase.name}", batches.total, done=at.step, status=lambda: shown)
+        for step, batch in enumerate(steps, at.step):
+            lr = phase.lr_at(step, batches.total)
+            named = self._step(
+                module, optimizer, batch._replace(progress=step / batches.total), phase, step, lr
+            )
+            named, stop = self._over_processes(named, stop=interruption.requested)
+            watched = {name: float(value) for name, value in getattr(trainable, "watched", dict)().items()}
+            self.losses.add(phase.name, step // batches.per_epoch, lr, named, watched)
+            shown = f"loss {sum(named.values()):.4f}"
+            if phase.select == "masks" and (step + 1) % batches.per_epoch == 0:
+                self._keep_best(phase.name)
+            due = stop or (step + 1) % self.recipe.checkpoint_every == 0
+            if due and step + 1 < batches.total:
+                self._save(optimizer, Position(at.phase, step + 1))
+                if stop:
+                    log.info(
+                        "asked to stop: saved at step %d of phase %s; a rerun goes on there",
+                        step + 1,
+                        phase.name,
+                    )
+                    raise SystemExit(EXIT_CODE)
+        if phase.select == "masks":
+            Best(self.work, phase.name).take(self.model)
+        return self._save(None, Position(at.phase + 1))
+
+    def _samples(self, trainable: Trainable, phase: Phase) -> Samples:
+        if not (
+            self.recipe.cache_features and self.samples.views and trainable.is_encoder_frozen(phase.name)
+        ):
+            return self.samples
+        with self.accelerator.main_process_first():
+            return cached_features(
+                trainable,
+                self.samples,
+                self.work / "features",
+                self.accelerator,
+                self.recipe.batch_size,
+                self.workers,
+            )
+
+    def _prepare(
+        self, groups: Sequence[ParameterGroup], samples: Samples, batches: Batches
+    ) -> tuple[Any, Any, Any]:
+        loader = batch_loader(samples, batches, self.workers)
+        optimizer = _optimizer(groups, self.recipe)
+        return self.accelerator.prepare(_LossModule(self.model), optimizer, loader)
+
+    def _step(
+        self,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        batch: Batch,
+        phase: Phase,
+        step: int,
+        lr: float,
+    ) -> dict[str, float]:
+        torch.manual_seed(seed_number(f"{self.seed}/{phase.name}/{step}/{self.accelerator.process_index}"))
+        for group in optimizer.param_groups:
+            group["lr"] = group["lr_scale"] * lr
+        if batch.images is not None:
+            batch = batch._replace(images=as_shares(batch.images))
+        named = module(batch, phase.name)
+        self.accelerator.backward(torch.stack(list(named.values())).sum())
+        if self.recipe.clip_norm is not None:
+            self.accelerator.clip_grad_norm_(module.parameters(), self.recipe.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        values = {name: float(value.detach()) for name, value in named.items()}
+        if not all(math.isfinite(v) for v in values.values()):
+            raise InputError(
+                f"training diverged in phase {phase.name}, step {step}: {values}; lower the learning rate"
+            )
+        return values
+
+    def _save(self, optimizer: torch.optim.Optimizer | None, at: Position) -> Position:
+        if self.accelerator.is_main_process and self.losses is not None:
+            at.rows = self.losses.flush()
+            save_checkpoint(self.work / CHECKPOINT, self.model, optimizer, self.accelerator, at)
+        self.accelerator.wait_for_everyone()
+        return at
+
+    def _over_processes(self, named: dict[str, float], *, stop: bool) -> tuple[dict[str, float], bool]:
+        """The losses of the whole batch, and whether any process is to stop: all must do so at the same step."""
+        if self.accelerator.num_processes == 1:
+            return named, stop
+        mine = torch.tensor([*named.values(), float(stop)], device=self.accelerator.device)
+        *values, stops = self.accelerator.reduce(mine, "mean").tolist()
+        return dict(zip(named, values, strict=True)), stops > 0
+
+    def _keep_best(self, phase: str) -> None:
+        if self.accelerator.is_main_process and self.score is not None:
+            self.model.eval()
+            Best(self.work, phase).offer(self.model, self.score(phase))
+            self.model.train()
+        self.accelerator.wait_for_everyone()
+
+    def finish(self) -> None:
+        """Close what is open."""
+        if self.losses is not None:
+            self.losses.close()
+        self.accelerator.free_memory()
+
+
+def _train_only(model: nn.Module, groups: Sequence[ParameterGroup]) -> None:
+    """Only what a group names gets gradients, so that frozen parts build no graph."""
+    model.train()
+    model.requires_grad_(False)
+    for group in groups:
+        for parameter in group.parameters:
+            parameter.requires_grad_(True)
+
+
+def _optimizer(groups: Sequence[ParameterGroup], recipe: Recipe) -> torch.optim.Optimizer:
+    settings = [
+        {
+            "params": g.parameters,
+            "lr_scale": g.lr_scale,
+            "weight_decay": recipe.weight_decay if g.weight_decay is None else g.weight_decay,
+        }
+        for g in groups
+    ]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(settings, lr=0.0, momentum=recipe.momentum)
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return kind(settings, lr=0.0)
+
+
+class _LossModule(nn.Module):
+    """``losses`` as ``forward``: data-parallel wrappers synchronise gradients of forward only."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch, phase: str) -> dict[str, Tensor]:
+        return cast(Trainable, self.model).losses(batch, phase)

@@ -1,0 +1,50 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytest
+
+from pcc.runtime.errors import InputError, call_with
+
+
+def stage(
+    path: str, *, size: int, mode: Literal["a", "b"] = "a", lr: float = 0.1, sizes: Sequence[int] = ()
+) -> tuple[Any, ...]:
+    return path, size, mode, lr, tuple(sizes)
+
+
+def test_settings_arrive_by_name_in_their_types() -> None:
+    assert call_with(stage, {"size": 3, "lr": "1e-3", "sizes": [1, 2]}, "x", path="p") == (
+        "p",
+        3,
+        "a",
+        0.001,
+        (1, 2),
+    )
+
+
+def test_all_faults_are_told_at_once() -> None:
+    with pytest.raises(InputError) as caught:
+        call_with(stage, {"sise": 3, "mode": "c", "lr": "fast"}, "config.x", path="p")
+    assert caught.value.problems == [
+        "config.x: unknown setting 'sise'; allowed: size, mode, lr, sizes",
+        "config.x: setting 'size' is missing",
+        "config.x.mode: 'c' will not do: Input should be 'a' or 'b'",
+        "config.x.lr: 'fast' will not do: Input should be a valid number, unable to parse string as a number",
+    ]
+
+
+def test_settings_cannot_replace_what_is_fixed() -> None:
+    with pytest.raises(InputError, match="unknown setting 'path'"):
+        call_with(stage, {"size": 3, "path": "q"}, "x", path="p")
+
+
+def test_classes_are_checked_too() -> None:
+    @dataclass
+    class Phase:
+        name: str
+        epochs: int
+
+    assert call_with(Phase, {"epochs": 3}, "x", name="n") == Phase("n", 3)
+    with pytest.raises(InputError, match=r"x.epochs: 2.5 will not do"):
+        call_with(Phase, {"epochs": 2.5}, "x", name="n")

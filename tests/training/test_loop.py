@@ -1,0 +1,231 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pcc.runtime.errors import InputError
+from pcc.trainable import Batch, ParameterGroup
+from pcc.training import checkpoints
+from pcc.training import loop as training
+from pcc.training.batches import loader_processes
+from pcc.training.checkpoints import CHECKPOINT
+from pcc.training.loop import Phase, Recipe, fit
+
+
+class Linear(nn.Module):
+    """A 'frozen' encoder and a head, with dropout so that the step's own randomness matters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.encoder = nn.Conv2d(3, 4, 1)
+        self.head = nn.Linear(4, 2)
+        self.dropout = nn.Dropout(0.5)
+        self.encoded = 0
+
+    def parameter_groups(self, phase: str) -> list[ParameterGroup]:
+        head = ParameterGroup(list(self.head.parameters()))
+        return (
+            [head]
+            if phase == "warmup"
+            else [head, ParameterGroup(list(self.encoder.parameters()), lr_scale=0.1)]
+        )
+
+    def is_encoder_frozen(self, phase: str) -> bool:
+        return phase == "warmup"
+
+    def encode(self, images: Tensor) -> Tensor:
+        self.encoded += len(images)
+        return self.encoder(images)
+
+    def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
+        features = self.encode(batch.images) if batch.features is None else batch.features
+        scores = self.head(self.dropout(features.mean(dim=(2, 3))))
+        return {"classification": nn.functional.binary_cross_entropy_with_logits(scores, batch.labels)}
+
+
+class Noise:
+    views = 2
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, key: tuple[int, int]) -> Batch:
+        epoch, index = key
+        image = torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(index))
+        return Batch(image.flip(-1) if epoch % 2 else image, torch.tensor([float(index % 2), 1.0]))
+
+
+RECIPE = Recipe([Phase("warmup", 2, 0.1), Phase("train", 3, 0.05, "poly")], batch_size=4, checkpoint_every=1)
+
+
+class Killed(Exception):
+    pass
+
+
+def weights_after(work: Path, recipe: Recipe = RECIPE, seed: int = 0) -> dict[str, Tensor]:
+    model = Linear()
+    fit(model, Noise(), recipe, seed=seed, work=work)
+    return model.state_dict()
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("kill_at", [1, 3, 4, 7])
+def test_a_killed_run_ends_like_an_unbroken_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int, optimizer: str
+) -> None:
+    recipe = Recipe(RECIPE.phases, 4, optimizer=optimizer, checkpoint_every=2)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    unbroken = weights_after(tmp_path / "a", recipe)
+    steps = 0
+    step = training._Run._step
+
+    def killing_step(*args: object) -> dict[str, float]:
+        nonlocal steps
+        steps += 1
+        if steps == kill_at + 1:
+            raise Killed
+        return step(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(training._Run, "_step", killing_step)
+        weights_after(tmp_path / "b", recipe)
+    resumed = weights_after(tmp_path / "b", recipe)
+    assert all(torch.equal(unbroken[name], resumed[name]) for name in unbroken)
+    assert (tmp_path / "a/losses.csv").read_text() == (tmp_path / "b/losses.csv").read_text()
+
+
+def test_seeds_differ_and_repeat(tmp_path: Path) -> None:
+    runs = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        (tmp_path / name).mkdir()
+        runs.append(weights_after(tmp_path / name, seed=seed)["head.weight"])
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[0], runs[2])
+
+
+def test_a_phase_trains_what_it_names_and_nothing_else(tmp_path: Path) -> None:
+    start = Linear().state_dict()
+    after = weights_after(tmp_path, Recipe(RECIPE.phases[:1], 4))
+    assert torch.equal(start["encoder.weight"], after["encoder.weight"])
+    assert not torch.equal(start["head.weight"], after["head.weight"])
+
+
+def test_cached_features_encode_once_and_agree_with_encoding_every_step(tmp_path: Path) -> None:
+    results = []
+    for cached in (False, True):
+        work = tmp_path / str(cached)
+        work.mkdir()
+        model = Linear()
+        fit(model, Noise(), Recipe([Phase("warmup", 6, 0.1)], 5, cache_features=cached), seed=0, work=work)
+        results.append((model.encoded, model.head.weight))
+    assert results[0][0] == 6 * 10
+    assert results[1][0] == 2 * 10, "two views of ten images, once each"
+    torch.testing.assert_close(results[0][1], results[1][1], atol=2e-3, rtol=0)  # the cache is fp16
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_bytes_reach_the_model_as_shares(tmp_path: Path, cached: bool) -> None:
+    class Bytes(Noise):
+        def __getitem__(self, key: tuple[int, int]) -> Batch:
+            sample = super().__getitem__(key)
+            return sample._replace(images=(sample.images * 255).round().to(torch.uint8))
+
+    class Shares(Bytes):
+        def __getitem__(self, key: tuple[int, int]) -> Batch:
+            sample = super().__getitem__(key)
+            return sample._replace(images=sample.images.to(torch.float32).mul_(1 / 255))
+
+    heads = []
+    for number, samples in enumerate((Bytes(), Shares())):
+        (work := tmp_path / str(number)).mkdir()
+        model = Linear()
+        fit(model, samples, Recipe([Phase("warmup", 2, 0.1)], 5, cache_features=cached), seed=0, work=work)
+        heads.append(model.head.weight)
+    assert torch.equal(*heads)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_loader_processes_change_no_weight(tmp_path: Path, cached: bool) -> None:
+    heads = []
+    for workers in (0, loader_processes(2)):
+        (work := tmp_path / str(workers)).mkdir()
+        model, recipe = Linear(), Recipe([Phase("warmup", 3, 0.1)], 3, cache_features=cached)
+        fit(model, Noise(), recipe, seed=0, work=work, workers=workers)
+        heads.append(model.head.weight)
+    assert torch.equal(*heads)
+
+
+def test_losses_are_logged_for_every_step(tmp_path: Path) -> None:
+    weights_after(tmp_path)
+    lines = (tmp_path / "losses.csv").read_text().splitlines()
+    assert lines[0] == "phase,epoch,step,lr,loss,classification"
+    assert [line.split(",")[0] for line in lines[1:]] == ["warmup"] * 4 + ["train"] * 6
+    assert [int(line.split(",")[2]) for line in lines[1:]] == list(range(10))
+
+
+def test_a_phase_may_have_a_batch_size_of_its_own(tmp_path: Path) -> None:
+    weights_after(tmp_path, Recipe([Phase("warmup", 2, 0.1, batch_size=2), Phase("train", 2, 0.1)], 5))
+    rows = [line.split(",")[:2] for line in (tmp_path / "losses.csv").read_text().splitlines()[1:]]
+    assert rows == [["warmup", str(e)] for e in (0, 1) for _ in range(5)] + [
+        ["train", str(e)] for e in (0, 1) for _ in range(2)
+    ]
+
+
+def test_the_best_epoch_by_masks_is_taken_even_after_a_kill(tmp_path: Path) -> None:
+    """Scores rise and fall; a run that is killed after the best epoch still ends with it."""
+    scores, seen = iter([0.2, 0.9, 0.5, 0.7]), []
+    model = Linear()
+
+    def score(phase: str) -> float:
+        assert phase == "warmup" and not model.training
+        seen.append(model.head.weight.detach().clone())
+        if len(seen) == 4 and model.head.weight.requires_grad:
+            raise Killed
+        return next(scores)
+
+    recipe = Recipe([Phase("warmup", 4, 0.1, select="masks")], 5, checkpoint_every=2)
+    with pytest.raises(Killed):
+        fit(model, Noise(), recipe, seed=0, work=tmp_path, score=score)
+    again = iter([0.7])
+    model = Linear()
+    fit(model, Noise(), recipe, seed=0, work=tmp_path, score=lambda phase: next(again))
+    assert torch.equal(model.head.weight, seen[1])
+    assert not torch.equal(seen[1], seen[2])
+
+
+def test_masks_cannot_choose_where_nothing_scores(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="warmup: 'select: masks' is for methods only"):
+        fit(Linear(), Noise(), Recipe([Phase("warmup", 1, 0.1, select="masks")], 5), seed=0, work=tmp_path)
+
+
+def test_learning_rate_schedules() -> None:
+    assert Phase("p", 1, 2.0, "constant").lr_at(7, 10) == 2.0
+    assert Phase("p", 1, 2.0, "cosine").lr_at(5, 10) == pytest.approx(1.0)
+    assert Phase("p", 1, 2.0, "poly").lr_at(5, 10) == pytest.approx(2 * 0.5**0.9)
+
+
+def test_divergence_is_one_clear_line(tmp_path: Path) -> None:
+    class Broken(Linear):
+        def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
+            return {"classification": super().losses(batch, phase)["classification"] * float("nan")}
+
+    with pytest.raises(InputError, match="training diverged in phase warmup, step 0"):
+        fit(Broken(), Noise(), RECIPE, seed=0, work=tmp_path)
+
+
+def test_checkpoint_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights_after(tmp_path)
+    before = (tmp_path / CHECKPOINT).read_bytes()
+
+    def half(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half")
+        raise Killed
+
+    monkeypatch.setattr(checkpoints, "save_file", half)
+    model = Linear()
+    with pytest.raises(Killed):
+        fit(model, Noise(), Recipe([*RECIPE.phases, Phase("more", 1, 0.1)], 4), seed=0, work=tmp_path)
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
