@@ -26,8 +26,9 @@ import numpy as np
 import real
 from measure import Claim, end, in_turn, quietly, ratio
 
-from pcc.artifacts import IGNORE, read_mask
+from pcc.artifacts.masks import read_mask
 from pcc.data.manifest import Record
+from pcc.ids import IGNORE
 from pcc.metrics import confusion_matrix, mean_iou
 from pcc.runtime.parallel import map_in_processes
 from pcc.scoring.counting import Scoring, chunked, count_all

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from pcc.methods import load_method
+from pcc.methods.loading import load_method
 from pcc.readers import shapes
 from pcc.training.loop import Phase, Recipe, fit
 from pcc.training.samples import Augmentation, TrainingSamples

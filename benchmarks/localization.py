@@ -25,11 +25,11 @@ from measure import Claim, end, in_turn, quietly, ratio
 from PIL import Image
 from torch.nn import functional
 
-from pcc.artifacts import read_maps
+from pcc.artifacts.maps import read_maps
 from pcc.data.manifest import Manifest
 from pcc.maps import to_mask
+from pcc.methods.loading import load_classifier
 from pcc.stages.localize import localize
-from pcc.training.run import load_classifier
 
 IMAGES, ROUNDS, THREADS = 24, 2, 2  # each round has its share of the images
 SCALES = [1.0, 0.5, 1.5, 2.0]

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import torch
 
-from pcc.artifacts import read_mask, write_weights
+from pcc.artifacts.masks import read_mask
+from pcc.artifacts.networks import write_weights
 from pcc.deployment.package import open_model
 from pcc.deployment.photos import find_photos
 from pcc.models.segmenter import build_segmenter

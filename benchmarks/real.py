@@ -5,7 +5,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from pcc.artifacts import Maps, read_maps
+from pcc.artifacts.maps import Maps, read_maps
 from pcc.data.manifest import Manifest, Record
 
 ROOT = Path(__file__).parents[1]

@@ -18,15 +18,15 @@ import torch
 from measure import Claim, end, quietly
 from torch import Tensor
 
-from pcc.artifacts import Maps, read_maps, write_maps
+from pcc.artifacts.maps import Maps, read_maps, write_maps
 from pcc.data.images import image_size
 from pcc.data.manifest import Manifest, Record
+from pcc.data.tensors import image_tensor
 from pcc.localizations.cam import Localization
 from pcc.maps import merge_views, to_mask
-from pcc.methods import Method
+from pcc.methods.base import Method
+from pcc.methods.loading import load_classifier
 from pcc.runtime.hardware import autocast, keep_freed_memory
-from pcc.training.run import load_classifier
-from pcc.training.samples import image_tensor
 
 IMAGES = 80
 SHARE, AGREEMENT = 1 / 30, 0.995

@@ -25,7 +25,8 @@ from torch import Tensor
 from turns import Turns, take_turns
 
 from pcc.data.manifest import Manifest
-from pcc.methods import Method, load_method
+from pcc.methods.base import Method
+from pcc.methods.loading import load_method
 from pcc.runtime.hardware import device, resolve_precision
 from pcc.trainable import Batch, as_shares
 from pcc.training.batches import Batches, collate, seed_number

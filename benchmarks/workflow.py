@@ -35,7 +35,8 @@ import torch
 import yaml
 from measure import Claim, end, quietly
 
-from pcc.artifacts import Maps, write_maps, write_weights
+from pcc.artifacts.maps import Maps, write_maps
+from pcc.artifacts.networks import write_weights
 from pcc.data.manifest import Manifest
 from pcc.runtime.files import write_json, write_text
 

@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float, Int64, Integer, UInt8
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-IGNORE = 255
+from pcc.ids import IGNORE
+
 BYTES = 256  # values of a byte, which every class id fits in
 Counts = Int64[np.ndarray, "C C"]
 PerClass = Float[np.ndarray, " C"]

@@ -10,7 +10,7 @@ from accelerate.state import AcceleratorState
 from hypothesis import settings
 from PIL import Image
 
-from pcc.artifacts import write_mask
+from pcc.artifacts.masks import write_mask
 from pcc.data.manifest import Dataset, Manifest, Record
 
 pytest_plugins = ["tiny_results"]  # in tests/helpers

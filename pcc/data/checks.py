@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pcc.artifacts import mask_value_fault, read_mask
+from pcc.artifacts.masks import mask_value_fault, read_mask
 from pcc.data import image_ids as ids
 from pcc.data.classes import unknown_class
 from pcc.data.images import image_size, read_image

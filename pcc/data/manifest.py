@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from pcc.data.tables import read_table
+from pcc.ids import BACKGROUND
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import read_json, write_json, write_text
 
-BACKGROUND = "background"
 SEPARATOR = ";"
 SPLITS = ("train", "val")
 COLUMNS = ("image_id", "image", "labels", "mask", "split", "shard", "scored")

@@ -9,12 +9,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pcc.data.manifest import BACKGROUND
-from pcc.models.segmenter import Segmenter, build_segmenter
+from pcc.artifacts.networks import DESCRIPTION, WEIGHTS, read_description
+from pcc.ids import BACKGROUND
+from pcc.models.segmenter import Segmenter, build_segmenter, load_segmenter
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import digest, read_json
 from pcc.runtime.progress import log
-from pcc.training.run import DESCRIPTION, WEIGHTS, load_segmenter, read_description
 
 MODEL, CONFIG, CARD, ONNX = "model.safetensors", "config.json", "README.md", "model.onnx"
 FORMAT = "pcc segmenter 1"

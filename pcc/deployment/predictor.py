@@ -13,10 +13,10 @@ from torch.nn import functional
 
 from pcc.data.images import image_size as own_size
 from pcc.data.images import read_image
+from pcc.data.tensors import image_tensor
 from pcc.refine.crf import dense_crf
 from pcc.runtime.errors import call_with
 from pcc.runtime.hardware import Precision, autocast, device
-from pcc.training.samples import image_tensor
 
 
 @runtime_checkable

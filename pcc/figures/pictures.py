@@ -14,8 +14,8 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from pcc.artifacts import IGNORE, palette
 from pcc.figures.canvas import TEXT, axes_at, new_figure, text_at
+from pcc.ids import IGNORE, palette
 
 HEAT = "inferno"
 ERRORS = {"missed": "#0072B2", "invented": "#E69F00", "wrong class": "#CC79A7", "ignored": "#e0e0c0"}

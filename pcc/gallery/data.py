@@ -7,10 +7,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pcc.data.manifest import BACKGROUND, Dataset, Record
+from pcc.data.manifest import Dataset, Record
 from pcc.data.tables import read_table
 from pcc.gallery.encoding import class_colours, heat_colours
 from pcc.gallery.layers import Facts
+from pcc.ids import BACKGROUND
 from pcc.reporting.experiments import Experiment, Step, name_of
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import read_json, write_text

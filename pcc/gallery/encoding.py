@@ -8,8 +8,8 @@ from jaxtyping import Float, UInt8
 from matplotlib import colormaps
 from PIL import Image
 
-from pcc.artifacts import palette
 from pcc.figures.pictures import HEAT, borders
+from pcc.ids import palette
 
 THUMBNAIL, PHOTO = 192, 1280  # longest sides in pixels
 SEEN_THROUGH = bytes([0, *[255] * 255])  # alpha by class id: background shows the photo

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from pcc.artifacts import IGNORE, Maps, read_mask
+from pcc.artifacts.maps import Maps
+from pcc.artifacts.masks import read_mask
 from pcc.data.images import read_image
 from pcc.data.manifest import Record
 from pcc.gallery.encoding import PHOTO, THUMBNAIL, grey_address, overlay_bytes, photo_bytes, quantized
+from pcc.ids import IGNORE
 from pcc.metrics import confusion_matrix, mean_iou
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import atomic_path, read_json, write_json

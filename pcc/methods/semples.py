@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from pcc.methods import load_method
+from pcc.artifacts.networks import without_weights
 from pcc.methods.base import Method
-from pcc.models.backbones import Backbone, without_weights
+from pcc.methods.loading import load_method
+from pcc.models.backbones import Backbone
 from pcc.models.clip import TEMPLATE, Clip, most_words, names_for_clip, word_width
 from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.parallel import mean_over_processes

@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -219,13 +219,6 @@ class Attended(NamedTuple):
     token_to_patch: Float[Tensor, "B LH m n"]
     patch_to_patch: Float[Tensor, "B LH n n"]
     outputs: Float[Tensor, "B LH t d"]
-
-
-def without_weights(settings: Any) -> Any:
-    """The same settings with random weights wherever some are named: the artifact's own replace them."""
-    if isinstance(settings, Mapping):
-        return {k: "random" if k == "weights" else without_weights(v) for k, v in settings.items()}
-    return settings
 
 
 def concatenate_levels(

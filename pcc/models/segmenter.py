@@ -1,6 +1,7 @@
 """What the final networks share: cross-entropy on masks with ignored pixels, and how one is found by name."""
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,11 +9,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pcc.artifacts.networks import read_description, with_weights, without_weights
+from pcc.ids import IGNORE
 from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.plugins import load_class
 from pcc.trainable import Batch, ParameterGroup
-
-IGNORE = 255
 
 
 class Segmenter(nn.Module, ABC):
@@ -76,3 +77,10 @@ def build_segmenter(type: str, num_classes: int, model: dict[str, Any], where: s
     """
     network = load_class("pcc.models", type, Segmenter, "segmenters: type")  # type: ignore[type-abstract]
     return call_with(network, model, where, num_classes=num_classes)
+
+
+def load_segmenter(folder: Path) -> Segmenter:
+    """The trained segmenter of ``folder``, in evaluation mode."""
+    made = read_description(folder)
+    segmenter = build_segmenter(made["type"], len(made["classes"]) + 1, without_weights(made["model"]))
+    return with_weights(segmenter, folder)

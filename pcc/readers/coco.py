@@ -18,9 +18,10 @@ import numpy as np
 from jaxtyping import UInt8
 from pycocotools import mask as rle
 
-from pcc.artifacts import IGNORE, write_mask
+from pcc.artifacts.masks import write_mask
 from pcc.data import image_ids as ids
 from pcc.data.manifest import Dataset, Manifest, Record
+from pcc.ids import IGNORE
 from pcc.readers.instances import Annotation, Instances
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import digest

@@ -10,9 +10,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from pcc.artifacts import IGNORE, mask_value_fault, read_mask
+from pcc.artifacts.masks import mask_value_fault, read_mask
 from pcc.data.classes import unknown_class
 from pcc.data.tables import read_table
+from pcc.ids import IGNORE
 from pcc.readers.label_arrays import read_label_arrays
 from pcc.runtime.errors import InputError
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
-from pcc.artifacts import write_mask
+from pcc.artifacts.masks import write_mask
 from pcc.data.manifest import Dataset, Manifest, Record
 from pcc.readers.textures import (
     Field,

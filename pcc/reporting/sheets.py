@@ -8,10 +8,12 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from pcc.artifacts import Maps, read_mask
+from pcc.artifacts.maps import Maps
+from pcc.artifacts.masks import read_mask
 from pcc.data.images import read_image
-from pcc.data.manifest import BACKGROUND, Record
+from pcc.data.manifest import Record
 from pcc.figures.pictures import ERRORS, Row, class_legend, contact_sheet, errors, heat, overlay
+from pcc.ids import BACKGROUND
 from pcc.maps import resize
 from pcc.scoring.counting import Item, Scoring, predicted_mask, read_items
 

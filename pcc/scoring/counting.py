@@ -10,8 +10,10 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from pcc.artifacts import IGNORE, Maps, read_maps, read_mask
+from pcc.artifacts.maps import Maps, read_maps
+from pcc.artifacts.masks import read_mask
 from pcc.data.manifest import Record
+from pcc.ids import IGNORE
 from pcc.maps import resize, to_mask
 from pcc.metrics import boundary_counts, confusion_matrix, mean_iou
 from pcc.runtime.errors import InputError

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
-IGNORE = 255
+from pcc.ids import IGNORE
+
 THRESHOLDS = tuple(step / 20 for step in range(20))
 
 

@@ -6,16 +6,17 @@ from functools import partial
 import numpy as np
 import torch
 
-from pcc.artifacts import Maps, read_mask
+from pcc.artifacts.maps import Maps
+from pcc.artifacts.masks import read_mask
 from pcc.data.manifest import Manifest, Record
-from pcc.methods import Method
+from pcc.data.tensors import image_tensor
+from pcc.methods.base import Method
 from pcc.metrics import mean_iou
 from pcc.runtime.errors import InputError
 from pcc.runtime.hardware import device
 from pcc.runtime.progress import track
 from pcc.scoring.counting import threshold_counts_of
 from pcc.scoring.oracle import confusion_by_threshold
-from pcc.training.samples import image_tensor
 
 IMAGES_AT_A_TIME = 8
 

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import torch
 
-from pcc import artifacts
+from pcc.artifacts.maps import Maps
+from pcc.artifacts.networks import read_description, with_weights, without_weights
+from pcc.artifacts.provenance import write_provenance
+from pcc.artifacts.shards import write_shard
 from pcc.data.images import image_size
 from pcc.data.manifest import Manifest, Record
-from pcc.models.backbones import without_weights
+from pcc.data.tensors import image_tensor
 from pcc.models.boundary import BoundaryNetwork
 from pcc.runtime.errors import call_with
 from pcc.runtime.files import digest
 from pcc.runtime.hardware import Precision, autocast, device
-from pcc.stages.shards import write_shard
-from pcc.training.run import read_description, with_weights
-from pcc.training.samples import image_tensor
 
 
 def boundaries(
@@ -51,14 +51,14 @@ def boundaries(
         "shard": shard,
     }
 
-    def compute(record: Record) -> dict[str, artifacts.Maps]:
+    def compute(record: Record) -> dict[str, Maps]:
         with torch.inference_mode(), autocast(precision):
             values = trained.predict(image_tensor(record.image).to(device()))[None].cpu()
-        return {record.image_id: artifacts.Maps((0,), values, image_size(record.image))}
+        return {record.image_id: Maps((0,), values, image_size(record.image))}
 
     order = [record.image_id for record in records]
     write_shard(output, key, records, compute, order, f"boundaries {shard}")
-    artifacts.write_provenance(
+    write_provenance(
         output.with_suffix(".provenance.json"),
         settings={"precision": precision},
         inputs=inputs,

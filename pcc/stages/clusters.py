@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pcc.artifacts import write_clusters, write_provenance
+from pcc.artifacts.clusters import write_clusters
+from pcc.artifacts.provenance import write_provenance
 from pcc.clusters.partition import validate
 from pcc.clusters.providers import Task
 from pcc.data.manifest import Manifest

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from pcc import metrics
-from pcc.artifacts import read_clusters, write_provenance
-from pcc.data.manifest import BACKGROUND, Dataset, Manifest
+from pcc.artifacts.clusters import read_clusters
+from pcc.artifacts.provenance import write_provenance
+from pcc.data.manifest import Dataset, Manifest
 from pcc.figures.canvas import save
+from pcc.ids import BACKGROUND
 from pcc.quality import trust
 from pcc.reporting.sheets import contact_sheet_of
 from pcc.runtime.errors import InputError

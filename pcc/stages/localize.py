@@ -8,19 +8,20 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from pcc import artifacts
+from pcc.artifacts.maps import Maps
+from pcc.artifacts.provenance import write_provenance
+from pcc.artifacts.shards import write_shard
 from pcc.data.images import image_size as own_size
 from pcc.data.manifest import Manifest, Record
+from pcc.data.tensors import image_tensor
 from pcc.localizations.cam import Localization
+from pcc.methods.loading import load_classifier
 from pcc.models.backbones import Backbone
 from pcc.models.folding import fold_batch_norms
 from pcc.runtime.errors import call_with
 from pcc.runtime.files import digest
 from pcc.runtime.hardware import Precision, autocast, device, keep_freed_memory, resolve_precision
 from pcc.runtime.plugins import load_attribute
-from pcc.stages.shards import write_shard
-from pcc.training.run import load_classifier
-from pcc.training.samples import image_tensor
 
 Batch = list[tuple[Record, tuple[int, int]]]
 
@@ -82,7 +83,7 @@ def localize(
         "shard": shard,
     }
 
-    def compute(batch: Batch) -> dict[str, artifacts.Maps]:
+    def compute(batch: Batch) -> dict[str, Maps]:
         with torch.inference_mode(), autocast(precision):
             return _localize(localizer, data, batch)
 
@@ -94,7 +95,7 @@ def localize(
         [record.image_id for record in data.records],
         f"localize {type} {shard}",
     )
-    artifacts.write_provenance(
+    write_provenance(
         output.with_suffix(".provenance.json"),
         settings=everything,
         inputs=inputs,
@@ -113,7 +114,7 @@ def _fold_batch_norms(localizer: Localization) -> None:
                 setattr(holder, name, fold_batch_norms(child, example))
 
 
-def _localize(localizer: Localization, data: Manifest, batch: Batch) -> dict[str, artifacts.Maps]:
+def _localize(localizer: Localization, data: Manifest, batch: Batch) -> dict[str, Maps]:
     images = torch.stack([image_tensor(record.image, size) for record, size in batch]).to(device())
     labels = torch.stack([torch.from_numpy(data.image_labels(record)) for record, _ in batch]).to(device())
     maps: Tensor = localizer(images, labels).float().cpu()
@@ -123,7 +124,7 @@ def _localize(localizer: Localization, data: Manifest, batch: Batch) -> dict[str
         classes = [0, *data.class_ids(record)]
         alike = {name: tuple(found[number, classes].tolist()) for name, found in agreements.items()}
         size = own_size(record.image)
-        stored[record.image_id] = artifacts.Maps(tuple(classes), maps[number, classes], size, alike)
+        stored[record.image_id] = Maps(tuple(classes), maps[number, classes], size, alike)
     return stored
 
 

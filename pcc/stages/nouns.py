@@ -6,10 +6,10 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 
+from pcc.artifacts.networks import WEIGHTS, read_description
 from pcc.models.clip import TEMPLATE, Clip, names_for_clip
 from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.files import write_text
-from pcc.training.run import WEIGHTS, read_description
 
 
 def nouns(

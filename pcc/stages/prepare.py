@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pcc.artifacts import write_provenance
+from pcc.artifacts.provenance import write_provenance
 from pcc.data.checks import find_problems
 from pcc.data.classes import did_you_mean
 from pcc.data.manifest import SPLITS, Record

@@ -11,10 +11,12 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
-from pcc import artifacts
-from pcc.artifacts import IGNORE, Maps
+from pcc.artifacts.maps import Maps, read_maps
+from pcc.artifacts.masks import write_mask
+from pcc.artifacts.provenance import write_provenance
 from pcc.data.images import read_image
 from pcc.data.manifest import Manifest
+from pcc.ids import IGNORE
 from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.files import digest, publish, resumable_directory
 from pcc.runtime.hardware import device
@@ -80,7 +82,7 @@ def pseudo_masks(
         done = map_in_processes(refine_some, jobs, 1 if at_once > 1 else threads)
         for _ in track(done, f"refine {type}", len(jobs)):
             pass
-        artifacts.write_provenance(
+        write_provenance(
             work / "provenance.json", settings=everything, inputs=inputs, started=started, code=code
         )
         publish(work, output)
@@ -88,8 +90,8 @@ def pseudo_masks(
 
 def _todo(maps: Path, boundaries: Path | None, images: Mapping[str, Path], work: Path) -> Iterator[Item]:
     """What a killed run has left to do; maps are small (grid resolution), so a shard of them fits in memory."""
-    walls = {} if boundaries is None else {i: found.values[0] for i, found in artifacts.read_maps(boundaries)}
-    for image_id, stored in artifacts.read_maps(maps):
+    walls = {} if boundaries is None else {i: found.values[0] for i, found in read_maps(boundaries)}
+    for image_id, stored in read_maps(maps):
         if image_id not in images:
             raise InputError(f"{maps}: image {image_id} is not in the manifest; run `pcc localize` again")
         if not (work / f"{image_id}.png").exists():
@@ -128,4 +130,4 @@ def _write(work: Path, item: Item, channels: UInt8[np.ndarray, "H W"]) -> None:
     """A mask of class ids, from the numbers of the image's channels."""
     class_ids = np.full(256, IGNORE, dtype=np.uint8)
     class_ids[: len(item.maps.classes)] = item.maps.classes
-    artifacts.write_mask(work / f"{item.image_id}.png", class_ids[channels])
+    write_mask(work / f"{item.image_id}.png", class_ids[channels])

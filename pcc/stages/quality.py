@@ -8,7 +8,10 @@ from typing import Any
 import pandas as pd
 import torch
 
-from pcc.artifacts import Maps, read_clusters, read_maps, read_mask, write_provenance
+from pcc.artifacts.clusters import read_clusters
+from pcc.artifacts.maps import Maps, read_maps
+from pcc.artifacts.masks import read_mask
+from pcc.artifacts.provenance import write_provenance
 from pcc.data.manifest import Manifest
 from pcc.quality import certainty, shares, soft_iou, usualness, winners
 from pcc.runtime.errors import InputError

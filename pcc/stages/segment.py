@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from pcc import artifacts
+from pcc.artifacts.masks import write_mask
+from pcc.artifacts.provenance import write_provenance
 from pcc.data.manifest import Manifest, Record
 from pcc.deployment.predictor import Views, class_probabilities, sharpened
+from pcc.models.segmenter import load_segmenter
 from pcc.runtime.files import digest, publish, resumable_directory
 from pcc.runtime.hardware import Precision, device
 from pcc.runtime.parallel import map_in_processes
 from pcc.runtime.progress import track
-from pcc.training.run import load_segmenter
 
 
 def segment(
@@ -76,7 +77,7 @@ def segment(
         )
         for _ in track(finished, f"segment {shard}", len(todo)):
             pass
-        artifacts.write_provenance(
+        write_provenance(
             work / "provenance.json",
             settings=settings,
             inputs=inputs,
@@ -90,4 +91,4 @@ def segment(
 def _write(work: Path, crf: Mapping[str, Any] | None, item: tuple[Record, Tensor]) -> None:
     record, probabilities = item
     values = sharpened(record.image, probabilities, crf)
-    artifacts.write_mask(work / f"{record.image_id}.png", values.argmax(axis=0).astype(np.uint8))
+    write_mask(work / f"{record.image_id}.png", values.argmax(axis=0).astype(np.uint8))

@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from pcc.artifacts import read_clusters
+from pcc.artifacts.clusters import read_clusters
+from pcc.artifacts.networks import WEIGHTS, read_description
 from pcc.data.manifest import Manifest
-from pcc.methods import load_method
+from pcc.methods.loading import load_method
 from pcc.runtime.errors import InputError
 from pcc.runtime.plugins import load_attribute
-from pcc.training.run import WEIGHTS, read_description, train_to
+from pcc.training.run import train_to
 
 
 def train(

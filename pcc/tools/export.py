@@ -10,8 +10,7 @@ import numpy as np
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 import pcc
-from pcc.artifacts import palette, write_weights
-from pcc.data.manifest import BACKGROUND
+from pcc.artifacts.networks import read_description, without_weights, write_weights
 from pcc.deployment import onnx as onnx_file
 from pcc.deployment.model_card import model_card, sides, without_places
 from pcc.deployment.package import (
@@ -25,13 +24,13 @@ from pcc.deployment.package import (
     prediction_settings,
     read_config,
 )
-from pcc.models.backbones import Backbone, without_weights
-from pcc.models.segmenter import Segmenter
+from pcc.ids import BACKGROUND, palette
+from pcc.models.backbones import Backbone
+from pcc.models.segmenter import Segmenter, load_segmenter
 from pcc.models.smp import SegmentationModels
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import digest, partial_path, read_json, write_json, write_text
 from pcc.runtime.progress import log
-from pcc.training.run import load_segmenter, read_description
 
 
 def export(

@@ -10,12 +10,14 @@ import pandas as pd
 from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
-from pcc.artifacts import Maps, read_maps, read_mask
+from pcc.artifacts.maps import Maps, read_maps
+from pcc.artifacts.masks import read_mask
 from pcc.data.images import read_image
-from pcc.data.manifest import BACKGROUND, Manifest, Record
+from pcc.data.manifest import Manifest, Record
 from pcc.figures import charts
 from pcc.figures.canvas import save
 from pcc.figures.pictures import Row, class_legend, contact_sheet, heat, heat_maps, overlay
+from pcc.ids import BACKGROUND
 from pcc.maps import resize
 from pcc.reporting.partitions import clusters_picture
 from pcc.reporting.sheets import strongest, title_of

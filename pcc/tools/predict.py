@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from pcc.artifacts import write_mask, write_provenance
+from pcc.artifacts.masks import write_mask
+from pcc.artifacts.provenance import write_provenance
 from pcc.data import image_ids as ids
 from pcc.data.images import read_image
 from pcc.deployment.coco_results import CocoResults, Entry, entries

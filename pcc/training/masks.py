@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pcc.artifacts import IGNORE, read_mask
-from pcc.data.manifest import BACKGROUND, Manifest, Record
+from pcc.artifacts.masks import read_mask
+from pcc.data.manifest import Manifest, Record
+from pcc.ids import BACKGROUND, IGNORE
 from pcc.runtime.errors import InputError
 from pcc.runtime.progress import log
 

@@ -4,27 +4,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from accelerate import PartialState
-from safetensors.torch import load_file
 from torch import nn
 
-from pcc import artifacts
+from pcc.artifacts.networks import DESCRIPTION, WEIGHTS, write_weights
+from pcc.artifacts.provenance import write_provenance
 from pcc.data.manifest import Manifest, Record
-from pcc.methods import Method, load_method
-from pcc.models.backbones import without_weights
-from pcc.models.segmenter import Segmenter, build_segmenter
-from pcc.runtime.errors import InputError, call_with
-from pcc.runtime.files import digest, partial_path, publish, read_json, resumable_directory, write_json
+from pcc.runtime.errors import call_with
+from pcc.runtime.files import digest, partial_path, publish, resumable_directory, write_json
 from pcc.runtime.hardware import Precision, device
 from pcc.training.batches import loader_processes
 from pcc.training.checkpoints import LOSSES
 from pcc.training.loop import Phase, Recipe, fit
 from pcc.training.samples import Augmentation, TrainingSamples
-
-WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
-N = TypeVar("N", bound=nn.Module)
 
 
 def train_to(
@@ -81,9 +75,9 @@ def train_to(
     with resumable_directory(output, key) as work:
         processes.wait_for_everyone()
         train(work=work)
-        artifacts.write_weights(output / WEIGHTS, model.state_dict())
+        write_weights(output / WEIGHTS, model.state_dict())
         write_json(output / DESCRIPTION, description)
-        artifacts.write_provenance(
+        write_provenance(
             output / "provenance.json",
             settings=settings,
             inputs=inputs,
@@ -128,36 +122,3 @@ def _plan(
         cache_features,
     )
     return TrainingSamples(manifest, records, image_size, how, seed, masks), recipe
-
-
-def load_classifier(folder: Path) -> Method:
-    """The trained method of ``folder``, in evaluation mode."""
-    made = read_description(folder)
-    method = load_method(made["type"], made["classes"], made["clusters"], without_weights(made["model"]))
-    return with_weights(method, folder)
-
-
-def load_segmenter(folder: Path) -> Segmenter:
-    """The trained segmenter of ``folder``, in evaluation mode."""
-    made = read_description(folder)
-    segmenter = build_segmenter(made["type"], len(made["classes"]) + 1, without_weights(made["model"]))
-    return with_weights(segmenter, folder)
-
-
-def read_description(folder: Path) -> dict[str, Any]:
-    """What was written beside the weights of ``folder``.
-
-    Raises:
-        InputError: no trained network is there.
-    """
-    if not (folder / DESCRIPTION).is_file():
-        raise InputError(
-            f"{folder}: no trained network here ({DESCRIPTION} is missing); run its training stage"
-        )
-    return read_json(folder / DESCRIPTION)
-
-
-def with_weights(network: N, folder: Path) -> N:
-    """``network`` with the weights of ``folder``, in evaluation mode."""
-    network.load_state_dict(load_file(folder / WEIGHTS))
-    return network.eval().requires_grad_(False)

@@ -15,12 +15,14 @@ from timm.data.auto_augment import rand_augment_transform
 from timm.data.random_erasing import RandomErasing
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
-from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from pcc.artifacts import IGNORE, read_mask
+from pcc.artifacts.masks import read_mask
 from pcc.data.images import read_image
 from pcc.data.manifest import Manifest, Record
+from pcc.data.tensors import channels_first
+from pcc.ids import IGNORE
 from pcc.runtime.errors import InputError
 from pcc.trainable import Batch, as_shares
 from pcc.training.batches import seed_number
@@ -125,7 +127,7 @@ class TrainingSamples(Dataset[Batch]):
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         epoch, index = key
         record = self.records[index]
-        pair: dict[str, Any] = {"image": tv_tensors.Image(_channels_first(read_image(record.image)))}
+        pair: dict[str, Any] = {"image": tv_tensors.Image(channels_first(read_image(record.image)))}
         if self.masks is not None:
             pair["mask"] = tv_tensors.Mask(torch.from_numpy(read_mask(self.masks[record.image_id])))
         with _seeded(seed_number(f"{self.seed}/{epoch}/{record.image_id}")):
@@ -163,16 +165,8 @@ class TrainingSamples(Dataset[Batch]):
             pair["image"] = _jitter(pair["image"], how.jitter)
         if self.policy:
             changed = self.policy(Image.fromarray(pair["image"].permute(1, 2, 0).numpy()))
-            pair["image"] = tv_tensors.Image(_channels_first(np.asarray(changed)))
+            pair["image"] = tv_tensors.Image(channels_first(np.asarray(changed)))
         return pair
-
-
-def image_tensor(path: Path, size: tuple[int, int] | None = None) -> torch.Tensor:
-    """An image as float RGB in 0..1 [3, H, W], resized bilinearly with antialias where ``size`` (H, W) differs."""
-    image = _channels_first(read_image(path))
-    if size is not None and tuple(image.shape[-2:]) != size:
-        image = functional.resize(image, list(size), InterpolationMode.BILINEAR, antialias=True)
-    return as_shares(image.contiguous())
 
 
 @contextmanager
@@ -190,11 +184,6 @@ def _seeded(seed: int) -> Iterator[None]:
         torch.default_generator.set_state(drawn)
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002
-
-
-def _channels_first(image: np.ndarray) -> torch.Tensor:
-    """[3, H, W], its bytes still in the order of [H, W, 3]: so they are resized in less than half the time."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 def _scale(pair: dict[str, Any], factor: float) -> dict[str, Any]:

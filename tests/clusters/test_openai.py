@@ -32,10 +32,10 @@ from pcc.clusters.partition import consensus, same, validate
 from pcc.clusters.providers import Proposal, Task
 from pcc.clusters.providers.openai import named, preview, propose
 from pcc.clusters.self_refining import Outcome, parts
+from pcc.methods.loading import load_classifier
 from pcc.runtime.errors import InputError
 from pcc.stages.clusters import clusters
 from pcc.stages.train import train
-from pcc.training.run import load_classifier
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("bird", "boat", "bus", "cat", "dog")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pcc.artifacts import write_mask
+from pcc.artifacts.masks import write_mask
 from pcc.data import checks
 from pcc.data.checks import find_problems
 from pcc.data.manifest import Dataset, Manifest, Record

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pcc.artifacts import palette
 from pcc.figures.canvas import save
 from pcc.figures.pictures import (
     ERRORS,
@@ -18,6 +17,7 @@ from pcc.figures.pictures import (
     heat_maps,
     overlay,
 )
+from pcc.ids import palette
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
 

@@ -19,7 +19,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
-from pcc.artifacts import read_maps, read_mask
+from pcc.artifacts.maps import read_maps
+from pcc.artifacts.masks import read_mask
 from pcc.maps import resize
 from pcc.tools.gallery import gallery
 

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pcc.artifacts import Maps, write_clusters, write_maps, write_mask
+from pcc.artifacts.clusters import write_clusters
+from pcc.artifacts.maps import Maps, write_maps
+from pcc.artifacts.masks import write_mask
 from pcc.data.manifest import Dataset, Manifest, Record
 from pcc.runtime.files import write_json, write_text
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from pcc.localizations.affinity import Localization as Affinity
 from pcc.localizations.cam import Localization
 from pcc.localizations.iscam import Localization as Prototypes
-from pcc.methods import Method, load_method
+from pcc.methods.base import Method
+from pcc.methods.loading import load_method
 
 LABELS = torch.tensor([[1.0, 0.0]])
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 import yaml
 
-from pcc.methods import Method, load_method
+from pcc.methods.base import Method
+from pcc.methods.loading import load_method
 from pcc.runtime.errors import InputError
 from pcc.trainable import Batch
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pcc.methods import load_method
+from pcc.methods.loading import load_method
 from pcc.models.boundary import BoundaryNetwork
 from pcc.models.segmenter import build_segmenter
 from pcc.trainable import Batch, Trainable

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 import torch
 
-from pcc.methods import load_method
+from pcc.methods.loading import load_method
 from pcc.runtime.errors import InputError
 from pcc.trainable import Batch
 

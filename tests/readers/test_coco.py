@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as rle
 
-from pcc.artifacts import read_mask
+from pcc.artifacts.masks import read_mask
 from pcc.data.manifest import Manifest
 from pcc.readers import coco
 from pcc.readers.instances import image_labels

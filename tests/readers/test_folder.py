@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pcc.artifacts import write_mask
+from pcc.artifacts.masks import write_mask
 from pcc.data.manifest import Manifest
 from pcc.readers import folder
 from pcc.runtime.errors import InputError

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pcc.artifacts import write_mask
+from pcc.artifacts.masks import write_mask
 from pcc.readers.labels import LabelSource, from_csv, from_masks, from_npy, from_xml
 from pcc.runtime.errors import InputError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pcc.artifacts import read_mask
+from pcc.artifacts.masks import read_mask
 from pcc.data.images import read_image
 from pcc.readers import shapes, textures
 from pcc.runtime.errors import InputError

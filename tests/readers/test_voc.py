@@ -6,7 +6,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from pcc.artifacts import write_mask
+from pcc.artifacts.masks import write_mask
 from pcc.data.manifest import Manifest
 from pcc.readers import voc
 from pcc.runtime.errors import InputError

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pycocotools.coco import COCO
 
-from pcc.artifacts import read_mask
+from pcc.artifacts.masks import read_mask
 from pcc.data.images import read_image
 from pcc.data.manifest import Manifest
 from pcc.stages.prepare import prepare

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pcc.artifacts import read_mask
+from pcc.artifacts.masks import read_mask
 from pcc.data.images import read_image
 from pcc.data.manifest import Manifest
 from pcc.readers import voc

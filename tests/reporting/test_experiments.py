@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pcc.artifacts import write_mask
+from pcc.artifacts.masks import write_mask
 from pcc.reporting.experiments import experiments_of, find_steps, name_of
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import write_json, write_text

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pcc.artifacts import read_mask
+from pcc.artifacts.masks import read_mask
+from pcc.data.tensors import image_tensor
 from pcc.methods.base import Method
 from pcc.runtime.errors import InputError
 from pcc.scoring.oracle import THRESHOLDS
 from pcc.scoring.selection import mask_score
-from pcc.training.samples import image_tensor
 
 SIDE = 32
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from pcc.artifacts import read_maps, write_clusters
+from pcc.artifacts.clusters import write_clusters
+from pcc.artifacts.maps import read_maps
+from pcc.methods.loading import load_classifier
 from pcc.models import clip
 from pcc.runtime.errors import InputError
 from pcc.stages.localize import localize
 from pcc.stages.train import train
-from pcc.training.run import load_classifier
 
 BACKBONE = {"name": "test_resnet", "settings": {"output_stride": 8}}
 TOWERS = {

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from pcc.artifacts import write_mask
+from pcc.artifacts.masks import write_mask
 from pcc.cli import app
 
 TABLE = ("image,tags,split", "a.png,cat,train", "b.png,dog,train", "c.png,cat;dog,val")

@@ -10,9 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pcc import artifacts
-from pcc.artifacts import read_maps, read_mask, write_clusters, write_mask
+from pcc.artifacts.clusters import write_clusters
+from pcc.artifacts.maps import read_maps
+from pcc.artifacts.masks import read_mask, write_mask
 from pcc.data.manifest import Manifest
+from pcc.ids import IGNORE
+from pcc.methods.loading import load_classifier
+from pcc.models.segmenter import load_segmenter
 from pcc.refine.random_walk import refine
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import digest
@@ -25,7 +29,6 @@ from pcc.stages.segment import segment
 from pcc.stages.train import train
 from pcc.stages.train_boundary import train_boundary
 from pcc.stages.train_segmenter import train_segmenter
-from pcc.training.run import load_classifier, load_segmenter
 
 BACKBONE = {"name": "test_resnet", "settings": {"output_stride": 8}}
 TRAINING = {"image_size": 32, "batch_size": 3, "phases": [{"name": "train", "epochs": 2, "lr": "1e-3"}]}
@@ -276,7 +279,7 @@ def test_a_shard_that_is_none_is_one_clear_line(manifest: Path, classifier: Path
         pseudo_masks(manifest, broken, tmp_path / "m", type="argmax")
     with pytest.raises(InputError, match="no trained network here"):
         maps_of(manifest, tmp_path / "nowhere", tmp_path / "001.safetensors")
-    assert artifacts.IGNORE == 255
+    assert IGNORE == 255
 
 
 def test_the_random_walk_from_confident_labels_to_masks(

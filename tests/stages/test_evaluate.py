@@ -9,7 +9,9 @@ import pytest
 import torch
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from pcc.artifacts import Maps, read_maps, read_mask, write_clusters, write_maps, write_mask
+from pcc.artifacts.clusters import write_clusters
+from pcc.artifacts.maps import Maps, read_maps, write_maps
+from pcc.artifacts.masks import read_mask, write_mask
 from pcc.maps import background_threshold, resize
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import read_json

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pcc.artifacts import write_clusters
+from pcc.artifacts.clusters import write_clusters
 from pcc.runtime.files import digest
 from pcc.runtime.interruption import EXIT_CODE
 from pcc.runtime.launch import VARIABLE

@@ -8,7 +8,8 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from pcc.artifacts import Maps, read_maps, read_mask, write_maps, write_mask
+from pcc.artifacts.maps import Maps, read_maps, write_maps
+from pcc.artifacts.masks import read_mask, write_mask
 from pcc.localizations import affinity, iscam
 from pcc.localizations.cam import Localization
 from pcc.methods.base import Method

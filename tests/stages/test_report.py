@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from pcc.artifacts import write_clusters
+from pcc.artifacts.clusters import write_clusters
 from pcc.figures import charts
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import read_json, write_json, write_text

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pcc.artifacts import write_clusters
+from pcc.artifacts.clusters import write_clusters
 from pcc.runtime.files import digest
 
 MODEL = {"backbone": {"name": "test_resnet", "settings": {"output_stride": 8}}, "hv_bilstm": 8, "top_k": 0.3}

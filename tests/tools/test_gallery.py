@@ -15,7 +15,7 @@ from PIL import Image
 from torch import from_numpy
 from typer.testing import CliRunner
 
-from pcc.artifacts import read_mask, write_mask
+from pcc.artifacts.masks import read_mask, write_mask
 from pcc.cli import app
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import write_text

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pcc.artifacts import write_mask
+from pcc.artifacts.masks import write_mask
 from pcc.runtime.errors import InputError
 from pcc.tools.labels import labels
 

@@ -14,10 +14,13 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from typer.testing import CliRunner, Result
 
-from pcc.artifacts import read_mask, write_mask, write_provenance, write_weights
+from pcc.artifacts.masks import read_mask, write_mask
+from pcc.artifacts.networks import write_weights
+from pcc.artifacts.provenance import write_provenance
 from pcc.cli import app
 from pcc.data.images import read_image
 from pcc.data.manifest import Dataset, Manifest, Record
+from pcc.data.tensors import image_tensor
 from pcc.deployment.package import open_model
 from pcc.models.segmenter import build_segmenter
 from pcc.runtime.errors import InputError
@@ -26,7 +29,6 @@ from pcc.stages.evaluate import evaluate
 from pcc.stages.segment import segment
 from pcc.tools.export import export
 from pcc.tools.predict import predict
-from pcc.training.samples import image_tensor
 
 CLASSES = ("cat", "dog", "boat")
 MODEL = {"backbone": {"name": "test_resnet", "weights": "random", "levels": [1, 2]}, "width": 8}

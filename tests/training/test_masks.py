@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pcc.artifacts import IGNORE, write_mask
+from pcc.artifacts.masks import write_mask
 from pcc.data.manifest import Manifest
+from pcc.ids import IGNORE
 from pcc.runtime.errors import InputError
 from pcc.training.masks import check_training_masks
 

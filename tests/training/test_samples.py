@@ -11,12 +11,13 @@ from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from pcc.artifacts import read_mask
+from pcc.artifacts.masks import read_mask
 from pcc.data.images import read_image
 from pcc.data.manifest import Manifest
+from pcc.data.tensors import image_tensor
 from pcc.runtime.errors import InputError
 from pcc.trainable import as_shares
-from pcc.training.samples import Augmentation, TrainingSamples, image_tensor
+from pcc.training.samples import Augmentation, TrainingSamples
 
 
 def samples(path: Path, size: int = 32, seed: int = 0, **augmentation: Any) -> TrainingSamples:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pcc import artifacts
+from pcc.artifacts.maps import Maps, read_maps, write_maps
 from pcc.runtime.files import resumable_directory
 from pcc.runtime.progress import track
 
@@ -15,7 +15,7 @@ def write_shard(
     output: Path,
     key: dict[str, Any],
     batches: Sequence[B],
-    compute: Callable[[B], Mapping[str, artifacts.Maps]],
+    compute: Callable[[B], Mapping[str, Maps]],
     order: Iterable[str],
     description: str,
 ) -> None:
@@ -33,6 +33,6 @@ def write_shard(
         parts = [work / f"{number:06d}.safetensors" for number in range(len(batches))]
         for part, batch in track(list(zip(parts, batches, strict=True)), description):
             if not part.exists():
-                artifacts.write_maps(part, compute(batch))
-        found = {image_id: maps for part in parts for image_id, maps in artifacts.read_maps(part)}
-        artifacts.write_maps(output, {image_id: found[image_id] for image_id in order})
+                write_maps(part, compute(batch))
+        found = {image_id: maps for part in parts for image_id, maps in read_maps(part)}
+        write_maps(output, {image_id: found[image_id] for image_id in order})

@@ -7,16 +7,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from pcc.artifacts import (
-    Maps,
-    palette,
-    read_clusters,
-    read_maps,
-    read_mask,
-    write_clusters,
-    write_maps,
-    write_mask,
-)
+from pcc.artifacts.clusters import read_clusters, write_clusters
+from pcc.artifacts.maps import Maps, read_maps, write_maps
+from pcc.artifacts.masks import read_mask, write_mask
+from pcc.ids import palette
 from pcc.runtime.errors import InputError
 
 

@@ -1,0 +1,1 @@
+"""What passes between stages: one file per format, written atomically."""

@@ -1,0 +1,46 @@
+"""A trained network on disk: weights.safetensors, and model.json to build it again."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pcc.runtime.errors import InputError
+from pcc.runtime.files import atomic_path, read_json
+
+WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
+N = TypeVar("N", bound=nn.Module)
+
+
+def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write a state dict as safetensors."""
+    with atomic_path(path) as temporary:
+        save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, temporary)
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """What was written beside the weights of ``folder``.
+
+    Raises:
+        InputError: no trained network is there.
+    """
+    if not (folder / DESCRIPTION).is_file():
+        raise InputError(
+            f"{folder}: no trained network here ({DESCRIPTION} is missing); run its training stage"
+        )
+    return read_json(folder / DESCRIPTION)
+
+
+def without_weights(settings: Any) -> Any:
+    """The same settings with random weights wherever some are named: the artifact's own replace them."""
+    if isinstance(settings, Mapping):
+        return {k: "random" if k == "weights" else without_weights(v) for k, v in settings.items()}
+    return settings
+
+
+def with_weights(network: N, folder: Path) -> N:
+    """``network`` with the weights of ``folder``, in evaluation mode."""
+    network.load_state_dict(load_file(folder / WEIGHTS))
+    return network.eval().requires_grad_(False)
