@@ -28,7 +28,7 @@ from torch import Tensor
 from turns import Turns, take_turns
 
 from pcc.models.segmenter import build_segmenter
-from pcc.trainable import Batch, Samples, as_shares
+from pcc.trainable import Batch, Samples, to_unit_range
 from pcc.training.batches import loader_processes
 from pcc.training.loop import Phase, Recipe, fit
 from pcc.training.samples import Augmentation, TrainingSamples
@@ -45,7 +45,7 @@ class InMemory:
     def __init__(self, samples: Samples) -> None:
         self.samples = [
             [
-                sample._replace(images=as_shares(sample.images))
+                sample._replace(images=to_unit_range(sample.images))
                 for sample in epoch
                 if sample.images is not None
             ]

@@ -20,8 +20,8 @@ import torch
 
 from pcc.artifacts.masks import read_mask
 from pcc.artifacts.networks import write_weights
-from pcc.deployment.package import open_model
 from pcc.deployment.photos import find_photos
+from pcc.deployment.predictor import Predictor
 from pcc.models.segmenter import build_segmenter
 from pcc.readers import shapes
 from pcc.runtime.files import read_json, write_json
@@ -47,12 +47,11 @@ def random_model(folder: Path) -> Path:
 
 def images_per_second(model: Path, photos: Path, output: Path, engine: str, threads: int) -> float:
     """One run over all photos, the model loaded before the clock starts."""
-    opened = open_model(model)
-    settings = stage.chosen_settings(opened.prediction, engine, None, None, None)
-    network = stage.network_in(opened, engine, settings, "cpu", threads)
+    precision = {"precision": "no"} if engine == "onnx" else {}
+    predictor = Predictor.load(model, engine=engine, device="cpu", threads=threads, **precision)
     found = find_photos([str(photos)])
     start = time.perf_counter()
-    done = list(stage.predicted(network, found, stage.Outputs(output, False), settings, threads))
+    done = list(stage.predicted(predictor, found, stage.Outputs(output, False), threads))
     assert all(one.problem is None for one in done)
     return len(done) / (time.perf_counter() - start)
 

@@ -19,7 +19,7 @@ from measure import Claim, end, quietly
 from torch import Tensor
 
 from pcc.artifacts.maps import Maps, read_maps, write_maps
-from pcc.data.images import image_size
+from pcc.data.images import image_size, read_image
 from pcc.data.manifest import Manifest, Record
 from pcc.data.tensors import image_tensor
 from pcc.localizations.cam import Localization
@@ -45,7 +45,7 @@ def both(
 ) -> tuple[Maps, Tensor]:
     """What is stored of an image, and the same maps made at its own size."""
     size = image_size(record.image)
-    images = image_tensor(record.image, size if side is None else (side, side))[None]
+    images = image_tensor(read_image(record.image), size if side is None else (side, side))[None]
     labels = torch.from_numpy(data.image_labels(record))[None]
     seen: list[Tensor] = []  # of every scale: the view's activations, then the mirrored view's
     hook = method.classifier.register_forward_hook(lambda _module, _given, result: seen.append(result))

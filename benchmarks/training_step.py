@@ -28,7 +28,7 @@ from pcc.data.manifest import Manifest
 from pcc.methods.base import Method
 from pcc.methods.loading import load_method
 from pcc.runtime.hardware import device, resolve_precision
-from pcc.trainable import Batch, as_shares
+from pcc.trainable import Batch, to_unit_range
 from pcc.training.batches import Batches, collate, seed_number
 from pcc.training.loop import Phase, Recipe, fit
 from pcc.training.samples import Augmentation, TrainingSamples
@@ -114,7 +114,7 @@ def theirs(model: Method, samples: InMemory, turns: Turns) -> list[float]:
             *(None if v is None else v.to(device()) for v in collate([samples[k] for k in keys])[:5])
         )
         torch.manual_seed(seed_number(f"0/{PHASE}/{step}/0"))  # the same dropout
-        named = model.losses(batch._replace(images=as_shares(batch.images)), PHASE)
+        named = model.losses(batch._replace(images=to_unit_range(batch.images)), PHASE)
         loss = torch.stack(list(named.values())).sum()
         model.zero_grad()
         loss.backward()

@@ -12,6 +12,9 @@ LOWEST = 0.2  # share of the images that a user is told to look at
 FEW = 5  # areas that a group needs for a spread of its own
 SPREAD_OF_NORMAL = 1.4826  # standard deviation of a normal distribution whose median absolute deviation is 1
 
+SIGNS = ("refined", "certainty", "plain", "mirrored", "usual_area")
+TRUSTED = ("refined", "certainty")  # confidence is their mean (docs/decisions/0011-quality.md)
+
 
 def soft_iou(one: Float[Tensor, "*C h w"], other: Float[Tensor, "*C h w"]) -> Float[Tensor, "*C"]:
     """Sum of the lesser values over that of the greater (Ruzicka), the IoU of soft masks; NaN where both are empty."""

@@ -1,5 +1,6 @@
 """What a training loop and the things it trains know of each other."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -7,14 +8,15 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from pcc.runtime.errors import InputError
+
 
 class Batch(NamedTuple):
     """What one step sees; a sample is a batch without the first axis.
 
     Attributes:
         images: RGB in 0..1, before any model's own normalisation; None when ``features`` stand in for them. Samples may
-            give bytes, a quarter of the memory to hand on between processes and to a GPU; `fit` makes `as_shares` of
-            them before any model sees them.
+            be bytes, which take a quarter of the memory between processes; `fit` applies `to_unit_range` to them.
         labels: image-level labels, multi-hot; vector index i is class id i+1.
         masks: class ids with 255 ignored, for segmenters.
         features: what ``encode`` gave for the images, where it never changes.
@@ -30,7 +32,7 @@ class Batch(NamedTuple):
     progress: float | None = None
 
 
-def as_shares(
+def to_unit_range(
     images: Float[Tensor, "*B 3 H W"] | UInt8[Tensor, "*B 3 H W"],
 ) -> Float[Tensor, "*B 3 H W"]:
     """Bytes to 0..1; what is in 0..1 already stays as it is."""
@@ -60,22 +62,29 @@ class Samples(Protocol):
     def __getitem__(self, key: tuple[int, int]) -> Batch: ...
 
 
-@runtime_checkable
-class Trainable(Protocol):
-    """What `fit` asks of a module, classifier or segmenter.
+class Trainable(nn.Module, ABC):
+    """What `pcc.training.loop.fit` trains: methods, segmenters, the boundary network."""
 
-    One that has a ``watched`` method is asked after every step for scalars, without gradient, that are worth a curve
-    besides its losses.
-    """
-
+    @abstractmethod
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:
         """The parameters that ``phase`` trains; all others stay as they are."""
 
+    @abstractmethod
     def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
-        """Named scalar losses, already weighted; their sum is descended."""
+        """Named scalar losses, already weighted; training minimizes their sum."""
 
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
-        """The part of the forward pass that can be computed once when ``is_encoder_frozen``."""
+        """The part of the forward pass that is computed once per image where ``is_encoder_frozen``.
+
+        Raises:
+            InputError: there is no such part.
+        """
+        raise InputError(f"cache_features: {type(self).__name__} has no frozen encoder; set it to false")
 
     def is_encoder_frozen(self, phase: str) -> bool:
-        """Whether ``encode`` gives the same all through ``phase``."""
+        """Whether ``encode`` stays the same throughout ``phase``."""
+        return False
+
+    def watched(self) -> dict[str, Tensor]:
+        """Scalars of the last step, without gradient, that are logged beside the losses."""
+        return {}

@@ -1,4 +1,4 @@
-"""How an artifact came about: provenance.json."""
+"""One job of a stage: what its artifact depends on, and the provenance.json that says how it came about."""
 
 import platform
 import resource
@@ -10,49 +10,66 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from pcc import mean_field
 from pcc.runtime.files import digest, write_json
+from pcc.runtime.stage import current_call
 
 VERSIONED = ("pcc", "torch", "torchvision", "timm", "numpy", "pydensecrf2", "snakemake")
 
 
-def write_provenance(
-    path: Path,
-    *,
-    settings: Mapping[str, Any],
-    inputs: Sequence[Path],
-    started: float,
-    code: str,
-    **details: Any,
-) -> None:
-    """Write how an artifact came about.
+class Job:
+    """Settings, inputs and code of the running stage; inputs are hashed here, once.
 
     Args:
-        path: the provenance file.
         settings: the stage's resolved settings.
-        inputs: files and folders read; their digests are stored.
-        started: ``time.monotonic()`` at the stage's start.
-        code: fingerprint of the stage's code.
+        inputs: files and folders read.
         details: seed, shard and the like.
+
+    Attributes:
+        key: everything the artifact's content depends on.
     """
-    write_json(
-        path,
-        {
+
+    def __init__(self, settings: Mapping[str, Any], inputs: Sequence[Path], **details: Any) -> None:
+        self.call = current_call()
+        self.key: dict[str, Any] = {
             **details,
             "settings": settings,
-            "inputs": {str(p): digest(p) for p in inputs},
-            "code": code,
-            "git": _git_revision(),
-            "versions": {"python": platform.python_version()}
-            | {n: v for n in VERSIONED if (v := _version(n))}
-            | {"pcc.mean_field": mean_field.INSTRUCTIONS or "absent"},
-            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-            "wall_time_s": round(time.monotonic() - started, 2),
-            "peak_memory_mb": round(_peak_memory(), 1),
-        },
-    )
+            "inputs": {str(path): digest(path) for path in inputs},
+            "code": self.call.code,
+        }
+
+    def write_provenance(self, path: Path, **details: Any) -> None:
+        """Write the key, and where, by what and in which time the artifact was made.
+
+        Args:
+            path: the provenance file.
+            details: what is known only at the end.
+        """
+        write_json(
+            path,
+            {
+                **self.key,
+                **details,
+                "git": _git_revision(),
+                "versions": _versions(),
+                "device": _device(),
+                "wall_time_s": round(time.monotonic() - self.call.started, 2),
+                "peak_memory_mb": round(_peak_memory(), 1),
+            },
+        )
+
+
+def _versions() -> dict[str, str]:
+    """Of Python, of packages, and of the compiled CRF in jobs that loaded it."""
+    found = {"python": platform.python_version()} | {n: v for n in VERSIONED if (v := _version(n))}
+    # Not imported: artifacts without a CRF do not depend on its code.
+    if mean_field := sys.modules.get("pcc.mean_field"):
+        found["pcc.mean_field"] = mean_field.INSTRUCTIONS or "absent"
+    return found
+
+
+def _device() -> str:
+    torch = sys.modules.get("torch")  # a job that did not load it ran on the CPU
+    return torch.cuda.get_device_name() if torch and torch.cuda.is_available() else "cpu"
 
 
 def _peak_memory() -> float:

@@ -1,12 +1,13 @@
-"""From words to a stage's function: the program itself, the options that sub-commands share, and how one is run."""
+"""From a command line to a function: the program itself, the options that sub-commands share, and how one is run."""
 
 import importlib
+import inspect
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,64 +23,101 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # boxes break examples into pieces that cannot be pasted
-    help="Image tags in, pixel masks out: the stages of the workflow, one sub-command each, and tools for people.",
-    epilog="Your own photos: pcc init FOLDER. Every sub-command's --help ends with an example.",
+    help="Image-level labels in, pixel masks out: the stages of the workflow, one sub-command each, and tools.",
+    epilog="Your own images: pcc init FOLDER. Every sub-command's --help ends with an example.",
 )
 
-Settings = Annotated[str, typer.Option(help="The stage's slice of the configuration, as JSON.")]
+Settings = Annotated[str, typer.Option(help="The stage's part of the configuration, as JSON.")]
 Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]
-Code = Annotated[str, typer.Option(help="Fingerprint of the stage's code; a resumed run must have the same.")]
+Code = Annotated[str, typer.Option(help="Fingerprint of the stage's code; only a run with the same resumes.")]
 Output = Annotated[Path, typer.Option(help="What to write.")]
 ManifestFile = Annotated[Path, typer.Option("--manifest", help="manifest.csv of the data set.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
-Shard = Annotated[str, typer.Option(help="Number of the shard, such as 000.")]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
+Shard = Annotated[str, typer.Option(help="Shard index, such as 000.")]
+
+Command = Callable[..., Mapping[str, Any] | None]
+# What every stage can be told besides its own options.
+SHARED = {"settings": (Settings, "{}"), "threads": (Threads, 1), "code": (Code, "")}
 
 
-def run(stage: str, settings: str, threads: int, code: str, **paths: Any) -> Any:
-    """Call a stage with its settings spread by name, and return what it returns.
+def stage(command: Command) -> Command:
+    """Make a sub-command of a function named like a module of `pcc.stages`.
 
-    Args:
-        stage: module of `pcc.stages` or `pcc.tools` and function in it.
-        settings: JSON object.
-        threads: CPU threads, also for torch.
-        code: fingerprint.
-        paths: the stage's own arguments.
+    Its options become the stage's arguments, and --settings, --threads and --code are added. What the function returns
+    replaces some of them. An option that is not given is left to the stage's own default.
     """
-    with user_errors(stage):
-        values = parsed(settings)
-        if stage in TRAININGS and (processes := wanted_processes()) > 1:
-            raise typer.Exit(launch(sys.argv[1:], processes))
-        function = _stage(stage, max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
-        return call_with(function, values, "settings", threads=threads, code=code, **paths)
+    return _sign_up(command, "pcc.stages", SHARED)
+
+
+def tool(command: Command) -> Command:
+    """Make a sub-command of a function named like a module of `pcc.tools`.
+
+    A tool may return how many items failed: above 0, the exit code is 1.
+    """
+    return _sign_up(command, "pcc.tools", {})
+
+
+def _sign_up(command: Command, room: str, shared: Mapping[str, tuple[Any, Any]]) -> Command:
+    name = command.__name__
+    signature = inspect.signature(command)
+    more = [
+        inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for key, (kind, default) in shared.items()
+    ]
+
+    @wraps(command)
+    def called(**options: Any) -> None:
+        with user_errors(name):
+            own = {key: value for key, value in options.items() if key not in shared}
+            own |= command(**own) or {}
+            settings = parsed(own.pop("settings", options.get("settings", "{}")))
+            threads = own.pop("threads", options.get("threads", 1))
+            if name in TRAININGS and (processes := wanted_processes()) > 1:
+                raise typer.Exit(launch(sys.argv[1:], processes))
+            function = _function(f"{room}.{name}", threads)
+            given = {key: value for key, value in own.items() if value is not None}
+            if shared:
+                given["code"] = options["code"]
+            if shared or "threads" in inspect.signature(function).parameters:
+                given["threads"] = threads
+            result = call_with(function, settings, "settings", **given)
+        if result:
+            raise typer.Exit(1)
+
+    called.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*signature.parameters.values(), *more]
+    )
+    called.__annotations__ = command.__annotations__ | {key: kind for key, (kind, _) in shared.items()}
+    app.command(name)(called)
+    return called
 
 
 @contextmanager
-def user_errors(stage: str) -> Iterator[None]:
+def user_errors(command: str) -> Iterator[None]:
     """Turn `InputError` into its lines on standard error and exit code 2."""
     try:
         yield
     except InputError as error:
         for problem in error.problems:
-            typer.echo(f"pcc {stage}: {problem}", err=True)
+            typer.echo(f"pcc {command}: {problem}", err=True)
         raise typer.Exit(2) from None
 
 
-def _stage(stage: str, threads: int) -> Callable[..., Any]:
+def _function(module: str, threads: int) -> Callable[..., Any]:
     # Set before torch is imported: OpenMP reads it once.
+    threads = max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    rooms = ("pcc.stages", "pcc.tools")
-    name = next(f"{room}.{stage}" for room in rooms if find_spec(f"{room}.{stage}"))
-    module = importlib.import_module(name)
+    found = importlib.import_module(module)
     if torch := sys.modules.get("torch"):  # two seconds, which stages that need none are spared
         torch.set_num_threads(threads)
-    return getattr(module, stage)
+    return getattr(found, module.rpartition(".")[2])
 
 
 def parsed(text: str, option: str = "--settings") -> dict[str, Any]:
     """The JSON object in an option.
 
     Raises:
-        InputError: it is none.
+        InputError: not a JSON object.
     """
     try:
         values = json.loads(text)

@@ -28,6 +28,7 @@ SUFFIXES = (
     ".jp2",
     ".avif",
 )
+Picture = str | Path | Image.Image | np.ndarray
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
 
@@ -44,6 +45,23 @@ def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
     with _opened(path) as image:
         ImageOps.exif_transpose(image, in_place=True)
         return np.asarray(_to_rgb(image, path))
+
+
+def as_rgb(image: Picture) -> UInt8[np.ndarray, "H W 3"]:
+    """An image given as a path, a PIL image or an array, as RGB [H, W, 3].
+
+    Paths and PIL images are converted as by `read_image`; an array is taken as it is.
+
+    Raises:
+        InputError: see `read_image`; or an array that is not uint8 [H, W, 3].
+    """
+    if isinstance(image, str | Path):
+        return read_image(Path(image))
+    if isinstance(image, Image.Image):
+        return np.asarray(_to_rgb(ImageOps.exif_transpose(image), Path("PIL image")))
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise InputError(f"image is an array {image.dtype} {image.shape}; it must be uint8 [H, W, 3], RGB")
+    return image
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """A model to take away: the folder that `pcc export` writes and `pcc predict` reads, or a segmenter of the results."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,18 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pcc.artifacts.networks import DESCRIPTION, WEIGHTS, read_description
+from pcc.deployment.onnx import OnnxNetwork
+from pcc.deployment.predictor import Network, Prediction, Predictor
 from pcc.ids import BACKGROUND
 from pcc.models.segmenter import Segmenter, build_segmenter, load_segmenter
-from pcc.runtime.errors import InputError
+from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.files import digest, read_json
+from pcc.runtime.hardware import device as best_device
 from pcc.runtime.progress import log
 
 MODEL, CONFIG, CARD, ONNX = "model.safetensors", "config.json", "README.md", "model.onnx"
 FORMAT = "pcc segmenter 1"
-# What `pcc segment` does where an experiment says nothing.
-DEFAULTS: dict[str, Any] = {"image_size": None, "scales": [1.0], "flip": True, "crf": None, "precision": "no"}
+DEFAULTS = asdict(Prediction())
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,45 @@ class Model:
     weights: Path
     onnx: Mapping[str, Any] | None = None
     multiple_of: int | None = None
+
+    def predictor(
+        self, *, engine: str = "torch", device: str = "auto", threads: int = 1, **settings: Any
+    ) -> Predictor:
+        """The model, ready to predict; see `Predictor.load`."""
+        chosen = call_with(Prediction, {**self.prediction, **settings}, "prediction")
+        return Predictor(self._network(chosen, engine, device, threads), chosen, self.classes)
+
+    def _network(self, settings: Prediction, engine: str, device: str, threads: int) -> Network:
+        """The network in the engine asked for, on the device asked for.
+
+        Raises:
+            InputError: no such engine or device here, or settings that the ONNX file cannot have.
+        """
+        if engine == "onnx":
+            return self._onnx_network(settings, device, threads)
+        if device == "cuda" and best_device() != "cuda":
+            raise InputError("--device cuda: torch finds no GPU here; use --device auto")
+        if device == "cpu" and best_device() != "cpu":
+            raise InputError(
+                "--device cpu: torch has a GPU in use already; set CUDA_VISIBLE_DEVICES= before starting"
+            )
+        return self.load().to(best_device())
+
+    def _onnx_network(self, settings: Prediction, device: str, threads: int) -> OnnxNetwork:
+        if self.onnx is None:
+            raise InputError(
+                f"{self.folder}: no {ONNX} here; run `pcc export` with --onnx, or use --engine torch"
+            )
+        if device == "cuda":
+            raise InputError("--engine onnx computes on the CPU; leave --device out")
+        side = self.onnx["size"]
+        if side != "any" and (settings.image_size, list(settings.scales)) != (side, [1.0]):
+            raise InputError(
+                f"{self.folder / ONNX}: takes images of {side}x{side} pixels only, and these settings ask for others; "
+                "use --engine torch"
+            )
+        assert self.multiple_of is not None
+        return OnnxNetwork(self.folder / ONNX, self.multiple_of, threads)
 
 
 def open_model(folder: Path) -> Model:

@@ -1,22 +1,26 @@
-"""From an image to its mask by a trained segmenter: views at several scales, mirrored too, their mean, the CRF."""
+"""Masks from Python: a trained segmenter and an image, with test-time augmentation and CRF post-processing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, overload, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from pcc.data.images import image_size as own_size
-from pcc.data.images import read_image
+from pcc.data.images import Picture, as_rgb
 from pcc.data.tensors import image_tensor
-from pcc.refine.crf import dense_crf
 from pcc.runtime.errors import call_with
 from pcc.runtime.hardware import Precision, autocast, device
+from pcc.runtime.plugins import load_attribute
+
+Pictures = list[Picture] | tuple[Picture, ...]
+Mask = UInt8[np.ndarray, "H W"]
+Probabilities = Float[np.ndarray, "C H W"]
 
 
 @runtime_checkable
@@ -32,61 +36,153 @@ class Network(Protocol):
 
 
 @dataclass(frozen=True)
-class Views:
-    """What a network sees of one image.
+class Prediction:
+    """The ``prediction`` block of a segmenter in the configuration.
 
     Attributes:
         image_size: side of the square that scale 1 sees, pixels; None keeps the image's own size.
-        scales: sizes of the views, as factors.
-        flip: whether each view is also seen mirrored.
+        scales: test-time augmentation: image sizes, as factors.
+        flip: test-time augmentation: average with the mirrored image at each scale.
+        crf: settings of `pcc.refine.crf.dense_crf`; None: no CRF.
+        precision: ``no`` (fp32), ``bf16``, ``fp16``, or ``auto``: bf16 where the hardware has it.
     """
 
     image_size: int | None = None
     scales: Sequence[float] = (1.0,)
     flip: bool = True
+    crf: Mapping[str, Any] | None = None
+    precision: Precision = "no"
 
 
-def class_probabilities(
-    network: Network, image: Path, views: Views, precision: Precision = "no"
-) -> Float[Tensor, "C H W"]:
-    """Mean probability of every class at every pixel of the image, over all views.
+class Predictor:
+    """Masks of images.
 
     Args:
         network: on `pcc.runtime.hardware.device`.
-        image: its file.
-        views: scales and mirrored views.
-        precision: what the network computes in.
+        settings: how it predicts.
+        classes: names by class id, background first.
 
-    Raises:
-        InputError: the image cannot be read.
+    Example:
+        >>> predictor = Predictor.load(segmenter)  # a folder of `pcc export`, or results/.../SEGMENTER
+        >>> mask = predictor("cat.png")
+        >>> mask.shape, mask.dtype, predictor.classes[int(mask.max())] in predictor.classes
+        ((32, 32), dtype('uint8'), True)
+        >>> mask, probabilities = predictor("cat.png", probabilities=True)
+        >>> probabilities.shape
+        (4, 32, 32)
     """
-    size = own_size(image) if views.image_size is None else (views.image_size, views.image_size)
-    total = torch.zeros(())
-    for scale in views.scales:
-        view = tuple(max(1, round(edge * scale / network.multiple_of)) * network.multiple_of for edge in size)
-        images = image_tensor(image, (view[0], view[1]))[None].to(device())
-        with torch.inference_mode(), autocast(precision):
-            logits = network(torch.cat([images, images.flip(-1)]) if views.flip else images)
-            seen = [logits[:1].softmax(1), *([logits[1:].softmax(1).flip(-1)] if views.flip else [])]
-            for probabilities in seen:
-                total = total + functional.interpolate(
-                    probabilities.float().cpu(),
-                    own_size(image),
-                    mode="bilinear",
-                    align_corners=False,
-                )
-    return total[0] / (len(views.scales) * (1 + views.flip))
+
+    def __init__(self, network: Network, settings: Prediction, classes: Sequence[str]) -> None:
+        self.network, self.settings, self.classes = network, settings, tuple(classes)
+
+    @staticmethod
+    def load(
+        model: Path | str,
+        *,
+        engine: Literal["torch", "onnx"] = "torch",
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        threads: int = 1,
+        **settings: Any,
+    ) -> "Predictor":
+        """The model of a folder that `pcc export` wrote, or of a trained segmenter in the results.
+
+        Args:
+            model: the folder.
+            engine: PyTorch, or onnxruntime on the CPU (exported models with a model.onnx).
+            device: ``auto``: a GPU where there is one.
+            threads: CPU threads of onnxruntime.
+            settings: of `Prediction`, in place of the experiment's.
+
+        Raises:
+            InputError: no model there, a damaged one, or settings that do not fit.
+        """
+        # Not an import: the workflow's predictions do not depend on exported folders, nor need their packages.
+        package = import_module("pcc.deployment.package")
+        return package.open_model(Path(model)).predictor(
+            engine=engine, device=device, threads=threads, **settings
+        )
+
+    @overload
+    def __call__(self, image: Picture, *, probabilities: Literal[False] = False) -> Mask: ...
+    @overload
+    def __call__(self, image: Picture, *, probabilities: Literal[True]) -> tuple[Mask, Probabilities]: ...
+    @overload
+    def __call__(self, image: Pictures, *, probabilities: Literal[False] = False) -> list[Mask]: ...
+    @overload
+    def __call__(
+        self, image: Pictures, *, probabilities: Literal[True]
+    ) -> list[tuple[Mask, Probabilities]]: ...
+
+    def __call__(self, image: Picture | Pictures, *, probabilities: bool = False) -> Any:
+        """Class ids of an image at its own size; of several images, a list. Each image is decoded once.
+
+        Args:
+            image: path, PIL image or array uint8 [H, W, 3]; or a list of them: those of one size go through the
+                network together.
+            probabilities: return (class ids, probabilities) instead, float32 [C, H, W].
+
+        Raises:
+            InputError: an image that cannot be read.
+        """
+        if isinstance(image, list | tuple):
+            return self._results([as_rgb(one) for one in image], probabilities)
+        return self._results([as_rgb(image)], probabilities)[0]
+
+    def _results(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]], probabilities: bool) -> list[Any]:
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for number, image in enumerate(images):
+            by_size.setdefault(image.shape, []).append(number)
+        found: dict[int, Any] = {}
+        for numbers in by_size.values():
+            averaged = self.probabilities(np.stack([images[number] for number in numbers]))
+            for number, values in zip(numbers, averaged, strict=True):
+                refined = post_process(images[number], values, self.settings.crf)
+                mask = to_class_ids(refined)
+                found[number] = (mask, refined) if probabilities else mask
+        return [found[number] for number in range(len(images))]
+
+    def probabilities(self, images: UInt8[np.ndarray, "B H W 3"]) -> Float[Tensor, "B C H W"]:
+        """Mean class probabilities over scales and flips, before any CRF; images of one size."""
+        count, (height, width) = len(images), images.shape[1:3]
+        side, multiple = self.settings.image_size, self.network.multiple_of
+        total = torch.zeros(())
+        for scale in self.settings.scales:
+            seen_at = [
+                max(1, round(edge * scale / multiple)) * multiple
+                for edge in ((height, width) if side is None else (side, side))
+            ]
+            given = torch.stack([image_tensor(image, (seen_at[0], seen_at[1])) for image in images]).to(
+                device()
+            )
+            with torch.inference_mode(), autocast(self.settings.precision):
+                logits = self.network(torch.cat([given, given.flip(-1)]) if self.settings.flip else given)
+                seen = [logits[:count].softmax(1)]
+                if self.settings.flip:
+                    seen.append(logits[count:].softmax(1).flip(-1))
+                for found in seen:
+                    total = total + functional.interpolate(
+                        found.float().cpu(), (height, width), mode="bilinear", align_corners=False
+                    )
+        return total / (len(self.settings.scales) * (1 + self.settings.flip))
 
 
-def sharpened(
-    image: Path, probabilities: Float[Tensor, "C H W"], crf: Mapping[str, Any] | None
-) -> Float[np.ndarray, "C H W"]:
-    """The probabilities after the CRF of these settings; as they are where there are none.
+def post_process(
+    image: UInt8[np.ndarray, "H W 3"],
+    probabilities: Float[Tensor, "C H W"],
+    crf: Mapping[str, Any] | None,
+) -> Probabilities:
+    """The probabilities after a CRF of these settings; unchanged without any.
 
     Raises:
         InputError: settings that the CRF does not have.
     """
-    values = probabilities.numpy()
     if crf is None:
-        return values
-    return call_with(dense_crf, crf, "prediction.crf", image=read_image(image), probabilities=values)
+        return probabilities.numpy()
+    # By name, so that predictions without a CRF do not depend on its code.
+    dense_crf = load_attribute("pcc.refine", "crf", "dense_crf", "prediction.crf")
+    return call_with(dense_crf, crf, "prediction.crf", image=image, probabilities=probabilities.numpy())
+
+
+def to_class_ids(probabilities: Probabilities) -> Mask:
+    """The most probable class of every pixel."""
+    return probabilities.argmax(axis=0).astype(np.uint8)

@@ -1,6 +1,6 @@
 """The seam between methods and everything else."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 
 from jaxtyping import Float
@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from pcc.models.backbones import Backbone
 from pcc.runtime.errors import InputError
-from pcc.trainable import Batch, ParameterGroup
+from pcc.trainable import Trainable
 
 
-class Method(nn.Module, ABC):
+class Method(Trainable):
     """One weakly supervised method: image-level labels in, localization maps out.
 
     Attributes:
@@ -21,20 +21,8 @@ class Method(nn.Module, ABC):
     backbone: Backbone
 
     @abstractmethod
-    def parameter_groups(self, phase: str) -> list[ParameterGroup]:
-        """What ``phase`` trains."""
-
-    @abstractmethod
-    def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
-        """Named scalar losses, already weighted."""
-
-    @abstractmethod
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
         """Grid features: what the head works on, and where ``iscam`` finds its prototypes by default."""
-
-    @abstractmethod
-    def is_encoder_frozen(self, phase: str) -> bool:
-        """Whether ``encode`` gives the same all through ``phase``."""
 
     @abstractmethod
     def activations(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B A h w"]:
@@ -64,10 +52,6 @@ class Method(nn.Module, ABC):
             InputError: this method begins with none.
         """
         raise InputError(f"methods: after: {', '.join(weights)}: this method begins with no other's weights")
-
-    def watched(self) -> dict[str, Tensor]:
-        """Scalars of the last step, without gradient, that are worth a curve besides its losses."""
-        return {}
 
     def localize_in_training(
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"], phase: str

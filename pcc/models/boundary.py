@@ -12,18 +12,18 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pcc.ids import IGNORE
 from pcc.models.backbones import Backbone
-from pcc.models.segmenter import IGNORE
 from pcc.refine.random_walk import STRIDE, half_plane_offsets, highest_on_path, shifted
-from pcc.runtime.errors import InputError, call_with
+from pcc.runtime.errors import call_with
 from pcc.runtime.parallel import mean_over_processes
-from pcc.trainable import Batch, ParameterGroup
+from pcc.trainable import Batch, ParameterGroup, Trainable
 
 TAPS = 5
 EPSILON = 1e-5
 
 
-class BoundaryNetwork(nn.Module):
+class BoundaryNetwork(Trainable):
     """A frozen CNN and a small head: the probability of a class boundary at every fourth pixel.
 
     Args:
@@ -83,15 +83,6 @@ class BoundaryNetwork(nn.Module):
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:
         """The head alone."""
         return [ParameterGroup([*self.heads.parameters(), *self.fuse.parameters()])]
-
-    def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
-        """Not to be cached: the features of five stages are larger than the images."""
-        raise InputError(
-            "cache_features: the boundary network's features are not worth keeping; set it to false"
-        )
-
-    def is_encoder_frozen(self, phase: str) -> bool:
-        return False
 
     def train(self, mode: bool = True) -> "BoundaryNetwork":
         """The backbone is never trained."""

@@ -1,22 +1,22 @@
 """What the final networks share: cross-entropy on masks with ignored pixels, and how one is found by name."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from pcc.artifacts.networks import read_description, with_weights, without_weights
 from pcc.ids import IGNORE
-from pcc.runtime.errors import InputError, call_with
+from pcc.runtime.errors import call_with
 from pcc.runtime.plugins import load_class
-from pcc.trainable import Batch, ParameterGroup
+from pcc.trainable import Batch, Trainable
 
 
-class Segmenter(nn.Module, ABC):
+class Segmenter(Trainable):
     """A network from images to per-pixel class logits, trained on masks (pseudo or true).
 
     Attributes:
@@ -29,22 +29,10 @@ class Segmenter(nn.Module, ABC):
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         """Logits at the network's own stride, background first."""
 
-    @abstractmethod
-    def parameter_groups(self, phase: str) -> list[ParameterGroup]:
-        """What ``phase`` trains."""
-
     def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
         """Cross-entropy of the logits against the masks."""
         assert batch.masks is not None and batch.images is not None
         return {"cross_entropy": cross_entropy(self(batch.images), batch.masks)}
-
-    def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
-        """The frozen part; segmenters that have none never call it."""
-        raise InputError(f"cache_features: {type(self).__name__} has no frozen encoder; set it to false")
-
-    def is_encoder_frozen(self, phase: str) -> bool:
-        """Whether ``encode`` gives the same all through ``phase``."""
-        return False
 
 
 def cross_entropy(logits: Float[Tensor, "B C h w"], masks: UInt8[Tensor, "B H W"]) -> Tensor:

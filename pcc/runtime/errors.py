@@ -2,7 +2,8 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, get_type_hints
+from dataclasses import is_dataclass
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
@@ -24,7 +25,8 @@ class InputError(Exception):
 def call_with(function: Callable[..., T], settings: Mapping[str, Any], where: str, **fixed: Any) -> T:
     """Call ``function(**fixed, **settings)`` after checking every setting against its signature.
 
-    Values are brought to the annotated type where that loses nothing (YAML reads ``1e-3`` as a word).
+    Values are converted to the annotated type where that loses nothing (YAML reads ``1e-3`` as a word). Settings whose
+    type is a dataclass, or a sequence of one, are checked in the same way.
 
     Args:
         function: what the settings configure; its keyword names are the allowed keys.
@@ -50,15 +52,25 @@ def call_with(function: Callable[..., T], settings: Mapping[str, Any], where: st
     checked: dict[str, Any] = {}
     for key, value in settings.items():
         try:
-            checked[key] = _adapt(value, hints[key]) if key in allowed and key in hints else value
+            checked[key] = (
+                _adapt(value, hints[key], f"{where}.{key}") if key in allowed and key in hints else value
+            )
+        except InputError as error:
+            problems += error.problems
         except ValidationError as error:
-            problems.append(f"{where}.{key}: {value!r} will not do: {error.errors()[0]['msg']}")
+            problems.append(f"{where}.{key}: invalid value {value!r}: {error.errors()[0]['msg']}")
     if problems:
         raise InputError(problems)
     return function(**fixed, **checked)
 
 
-def _adapt(value: Any, hint: Any) -> Any:
+def _adapt(value: Any, hint: Any, where: str) -> Any:
+    """The value as the annotated type; settings of a dataclass, or a list of them, are checked by `call_with`."""
+    nested: Any = next((part for part in (hint, *get_args(hint)) if is_dataclass(part)), None)
+    if nested is not None and isinstance(value, Mapping):
+        return call_with(nested, value, where)
+    if nested is not None and isinstance(value, list):
+        return [_adapt(item, nested, f"{where}[{i}]") for i, item in enumerate(value)]
     try:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
     except PydanticSchemaGenerationError:

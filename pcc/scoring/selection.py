@@ -8,6 +8,7 @@ import torch
 
 from pcc.artifacts.maps import Maps
 from pcc.artifacts.masks import read_mask
+from pcc.data.images import read_image
 from pcc.data.manifest import Manifest, Record
 from pcc.data.tensors import image_tensor
 from pcc.methods.base import Method
@@ -45,7 +46,7 @@ def _score(method: Method, data: Manifest, records: list[Record], image_size: in
     starts = range(0, len(records), IMAGES_AT_A_TIME)
     for start in track(starts, f"score {phase} by true masks"):
         chosen = records[start : start + IMAGES_AT_A_TIME]
-        images = torch.stack([image_tensor(r.image, (image_size, image_size)) for r in chosen])
+        images = torch.stack([image_tensor(read_image(r.image), (image_size, image_size)) for r in chosen])
         labels = torch.stack([torch.from_numpy(data.image_labels(r)) for r in chosen])
         maps = method.localize_in_training(images.to(device()), labels.to(device()), phase).float().cpu()
         for record, values in zip(chosen, maps, strict=True):

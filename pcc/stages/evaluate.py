@@ -1,7 +1,6 @@
 """Stage `evaluate`: maps, pseudo masks or predictions against true masks → metrics.json and a contact sheet."""
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,18 @@ import pandas as pd
 
 from pcc import metrics
 from pcc.artifacts.clusters import read_clusters
-from pcc.artifacts.provenance import write_provenance
+from pcc.artifacts.provenance import Job
 from pcc.data.manifest import Dataset, Manifest
 from pcc.figures.canvas import save
 from pcc.ids import BACKGROUND
-from pcc.quality import trust
+from pcc.quality import SIGNS, trust
 from pcc.reporting.sheets import contact_sheet_of
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import write_json
 from pcc.runtime.progress import log
+from pcc.runtime.stage import stage
 from pcc.scoring.counting import Counts, Scoring, count_all
 from pcc.scoring.oracle import THRESHOLDS, confusion_by_threshold
-from pcc.stages.quality import SIGNS
 
 POLICIES = {
     "maps": "true 255: pixel not counted",
@@ -33,6 +32,7 @@ WORST_IMAGES = 20
 UNSCORED = "no image of this split has a mask that may be scored: there is no score"
 
 
+@stage
 def evaluate(
     manifest: Path,
     inputs: Sequence[Path],
@@ -53,7 +53,6 @@ def evaluate(
     boundary_ratio: float = 0.02,
     sheet_images: int = 8,
     threads: int = 1,
-    code: str = "",
 ) -> None:
     """Score one step of an experiment by one confusion matrix over all scored images of a split.
 
@@ -79,12 +78,10 @@ def evaluate(
         boundary_ratio: width of the boundary region, as a share of the image's diagonal.
         sheet_images: images on the contact sheet, the worst and the best among them.
         threads: processes.
-        code: fingerprint of the stage's code.
 
     Raises:
         InputError: images to score without a prediction, or predictions that do not fit their image.
     """
-    started = time.monotonic()
     if kind not in POLICIES:
         raise InputError(f"kind '{kind}' is not one of {', '.join(POLICIES)}")
     data = Manifest.read(manifest, split)
@@ -96,6 +93,8 @@ def evaluate(
         "boundary_labels": boundary_labels,
         "segmenter": segmenter,
     }
+    how = {"kind": kind, "split": split, "boundary_ratio": boundary_ratio, "sheet_images": sheet_images}
+    job = Job(how | steps, [manifest, *inputs, *(path for path in (clusters, quality) if path)])
     scoring = Scoring(
         kind, dataset.num_classes, dataset.eval_ids, boundary_ratio, by_mask=quality is not None
     )
@@ -131,20 +130,7 @@ def evaluate(
             figure,
         )
     write_json(output, result)
-    write_provenance(
-        output.with_suffix(".provenance.json"),
-        settings={
-            "kind": kind,
-            "split": split,
-            "boundary_ratio": boundary_ratio,
-            "sheet_images": sheet_images,
-        }
-        | steps,
-        inputs=[manifest, *inputs, *(path for path in (clusters, quality) if path)],
-        started=started,
-        code=code,
-        experiment=dict(experiment),
-    )
+    job.write_provenance(output.with_suffix(".provenance.json"), experiment=dict(experiment))
     log.info("%s", f"mIoU {100 * result['mean_iou']:.2f} % over {len(scored)} images" if scored else UNSCORED)
 
 

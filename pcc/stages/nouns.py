@@ -10,16 +10,16 @@ from pcc.artifacts.networks import WEIGHTS, read_description
 from pcc.models.clip import TEMPLATE, Clip, names_for_clip
 from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.files import write_text
+from pcc.runtime.stage import stage
 
 
+@stage
 def nouns(
     classifier: Path,
     output: Path,
     *,
     words: str,
     top: int = 5,
-    threads: int = 1,  # noqa: ARG001 - every stage has it
-    code: str = "",  # noqa: ARG001 - every stage has it
 ) -> None:
     """Write a table of class, rank, noun and cosine: rank 0 is the class's own name, 1 the nearest of the list.
 
@@ -28,8 +28,6 @@ def nouns(
         output: CSV to write.
         words: text file, one noun a line.
         top: nouns for each class.
-        threads: unused.
-        code: unused.
 
     Raises:
         InputError: no prompts in the method, or no words in the file.

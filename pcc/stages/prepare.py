@@ -1,21 +1,22 @@
 """Stage `prepare`: a data set in any format → manifest.csv and dataset.json, or all its problems at once."""
 
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pcc.artifacts.provenance import write_provenance
+from pcc.artifacts.provenance import Job
 from pcc.data.checks import find_problems
 from pcc.data.classes import did_you_mean
 from pcc.data.manifest import SPLITS, Record
 from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.plugins import load_attribute
 from pcc.runtime.progress import log
+from pcc.runtime.stage import stage
 
 
+@stage
 def prepare(
     output: Path,
     *,
@@ -27,7 +28,6 @@ def prepare(
     verify: str = "full",
     allow_unlabelled: bool = False,
     threads: int = 1,
-    code: str = "",
 ) -> None:
     """Read and check a data set, cut it into shards and write its manifest.
 
@@ -41,12 +41,10 @@ def prepare(
         verify: ``full`` decodes every image, ``headers`` reads image headers only.
         allow_unlabelled: accept training images without labels as all-background.
         threads: images decoded at a time.
-        code: fingerprint of the stage's code, for the provenance.
 
     Raises:
         InputError: every problem found; then nothing is written.
     """
-    started = time.monotonic()
     reader = load_attribute("pcc.readers", format, "read", "dataset.format")
     manifest = call_with(reader, settings, "dataset.settings", output=output)
     known = manifest.dataset.classes
@@ -63,12 +61,8 @@ def prepare(
     if problems:
         raise InputError(problems)
     manifest = replace(manifest, records=assign_shards(manifest.records, shards))
-    write_provenance(
-        output / "provenance.json",
-        inputs=manifest.sources,
-        started=started,
-        code=code,
-        settings={
+    job = Job(
+        {
             "name": name,
             "format": format,
             "settings": settings,
@@ -77,7 +71,9 @@ def prepare(
             "verify": verify,
             "allow_unlabelled": allow_unlabelled,
         },
+        manifest.sources,
     )
+    job.write_provenance(output / "provenance.json")
     manifest.write(output)
     for split, number in Counter(record.split for record in manifest.records).items():
         log.info("%s: %d %s images", name, number, split)

@@ -1,7 +1,6 @@
 """Turn one shard of localization maps into pseudo masks."""
 
 import importlib
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,16 +12,17 @@ from torch import Tensor
 
 from pcc.artifacts.maps import Maps, read_maps
 from pcc.artifacts.masks import write_mask
-from pcc.artifacts.provenance import write_provenance
+from pcc.artifacts.provenance import Job
 from pcc.data.images import read_image
 from pcc.data.manifest import Manifest
 from pcc.ids import IGNORE
 from pcc.runtime.errors import InputError, call_with
-from pcc.runtime.files import digest, publish, resumable_directory
+from pcc.runtime.files import publish, resumable_directory
 from pcc.runtime.hardware import device
 from pcc.runtime.parallel import map_in_processes
 from pcc.runtime.plugins import load_attribute
 from pcc.runtime.progress import track
+from pcc.runtime.stage import stage
 
 IMAGES_ON_GPU = 16  # at once, for refinements that can
 
@@ -43,6 +43,7 @@ class Item(NamedTuple):
     boundary: Tensor | None
 
 
+@stage
 def pseudo_masks(
     manifest: Path,
     maps: Path,
@@ -52,7 +53,6 @@ def pseudo_masks(
     shard: str | None = None,
     boundaries: Path | None = None,
     threads: int = 1,
-    code: str = "",
     **settings: Any,
 ) -> None:
     """Write one palette PNG per image: class ids of background and the image's own tags, 255 where left open.
@@ -65,16 +65,12 @@ def pseudo_masks(
         shard: its number within the training split; None looks for its images in all.
         boundaries: the shard's class boundaries, for a refinement that walks between them.
         threads: processes; walks go to the GPU, where there is one.
-        code: fingerprint of the stage's code.
         settings: of the refinement.
     """
-    started = time.monotonic()
     load_attribute("pcc.refine", type, "refine", "refinements: type")
     images = {record.image_id: record.image for record in Manifest.read(manifest, "train", shard).records}
-    everything = {"type": type, **settings}
-    inputs = [manifest, maps, *([boundaries] if boundaries else [])]
-    key = {"settings": everything, "inputs": {str(p): digest(p) for p in inputs}, "code": code}
-    with resumable_directory(output, key) as work:
+    job = Job({"type": type, **settings}, [manifest, maps, *([boundaries] if boundaries else [])])
+    with resumable_directory(output, job.key) as work:
         todo = list(_todo(maps, boundaries, images, work))
         at_once = _images_at_once(type, boundaries)
         jobs = [todo[start : start + at_once] for start in range(0, len(todo), at_once)]
@@ -82,9 +78,7 @@ def pseudo_masks(
         done = map_in_processes(refine_some, jobs, 1 if at_once > 1 else threads)
         for _ in track(done, f"refine {type}", len(jobs)):
             pass
-        write_provenance(
-            work / "provenance.json", settings=everything, inputs=inputs, started=started, code=code
-        )
+        job.write_provenance(work / "provenance.json")
         publish(work, output)
 
 

@@ -1,6 +1,5 @@
 """Say how far each image's pseudo mask may be trusted, class by class, without any true mask."""
 
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,16 @@ import torch
 from pcc.artifacts.clusters import read_clusters
 from pcc.artifacts.maps import Maps, read_maps
 from pcc.artifacts.masks import read_mask
-from pcc.artifacts.provenance import write_provenance
+from pcc.artifacts.provenance import Job
 from pcc.data.manifest import Manifest
-from pcc.quality import certainty, shares, soft_iou, usualness, winners
+from pcc.quality import SIGNS, TRUSTED, certainty, shares, soft_iou, usualness, winners
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import write_text
 from pcc.runtime.progress import track
-
-SIGNS = ("refined", "certainty", "plain", "mirrored", "usual_area")
-TRUSTED = ("refined", "certainty")  # what confidence is the mean of (docs/decisions/0011-quality.md)
+from pcc.runtime.stage import stage
 
 
+@stage
 def quality(
     manifest: Path,
     maps: Sequence[Path],
@@ -29,8 +27,6 @@ def quality(
     output: Path,
     *,
     clusters: Path | None = None,
-    threads: int = 1,  # noqa: ARG001 - every stage has it
-    code: str = "",
 ) -> None:
     """Write quality.csv: a row per image and class of its tags, with signs of trust, and ``confidence``.
 
@@ -46,14 +42,12 @@ def quality(
         masks: folders of pseudo masks, one for each shard of maps.
         output: the table.
         clusters: clusters.json; without it, or outside all clusters, areas are compared within a class.
-        threads: unused.
-        code: fingerprint of the stage's code.
     """
-    started = time.monotonic()
     if len(maps) != len(masks):
         raise InputError(
             f"{len(maps)} --maps and {len(masks)} --masks; give one folder of masks for each shard"
         )
+    job = Job({}, [manifest, *maps, *masks, *([clusters] if clusters else [])])
     dataset = Manifest.read(manifest).dataset
     rows = [
         row
@@ -71,13 +65,7 @@ def quality(
     table["usual_area"] = usualness(table["area"].to_numpy(), [groups.get(name, name) for name in names])
     table.insert(3, "confidence", table[list(TRUSTED)].mean(axis=1))
     write_text(output, table.to_csv(index=False, float_format="%.4f"))
-    write_provenance(
-        output.with_suffix(".provenance.json"),
-        settings={},
-        inputs=[manifest, *maps, *masks, *([clusters] if clusters else [])],
-        started=started,
-        code=code,
-    )
+    job.write_provenance(output.with_suffix(".provenance.json"))
 
 
 def _rows(shard: Path, folder: Path) -> Iterator[dict[str, Any]]:

@@ -32,6 +32,7 @@ from pcc.reporting.text import Run, Tables, config_text, report_text, scores_tab
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import read_json, write_text
 from pcc.runtime.progress import log
+from pcc.runtime.stage import stage
 
 LOSS_COLUMNS = (
     "phase",
@@ -43,6 +44,7 @@ LOSS_COLUMNS = (
 SEED = re.compile(r"seed-\d+")
 
 
+@stage
 def report(
     metrics: Sequence[Path],
     output: Path,
@@ -53,8 +55,6 @@ def report(
     nouns: Sequence[Path] = (),
     published: Sequence[Mapping[str, Any]] = (),
     config: Mapping[str, Any] | None = None,
-    threads: int = 1,  # noqa: ARG001 - every stage has it
-    code: str = "",  # noqa: ARG001 - every stage has it
 ) -> None:
     """Write tables (summary, runs, per_class, published, partitions), figures and report.md into ``output``.
 
@@ -71,8 +71,6 @@ def report(
         nouns: nouns.csv of methods with prompts; the first of each method is drawn as nouns_{method}.png.
         published: numbers to put beside ours, see `published_table`.
         config: the whole configuration, written down as config.yaml.
-        threads: unused.
-        code: unused.
 
     Raises:
         InputError: a file that is not what `evaluate` writes, or two of the same run.

@@ -13,9 +13,11 @@ from pcc.data.manifest import Manifest
 from pcc.methods.loading import load_method
 from pcc.runtime.errors import InputError
 from pcc.runtime.plugins import load_attribute
+from pcc.runtime.stage import stage
 from pcc.training.run import train_to
 
 
+@stage
 def train(
     manifest: Path,
     clusters: Path,
@@ -27,7 +29,6 @@ def train(
     after: Mapping[str, Path] | None = None,
     seed: int = 0,
     threads: int = 1,
-    code: str = "",
 ) -> None:
     """Train on the tags of the training split; masks are not opened.
 
@@ -37,12 +38,11 @@ def train(
         output: folder for weights.safetensors, model.json, losses.csv, tensorboard/, provenance.json.
         type: method, the name of a module of `pcc.methods`.
         model: settings of the method.
-        training: see `pcc.training.run.train_to`.
+        training: settings of `pcc.training.run.Training`.
         after: folders of trained methods that this one begins with, by their role: keyword of the method's
             constructor, which is given their type, clusters and settings.
         seed: of initial weights, order, augmentation and dropout.
         threads: CPU threads.
-        code: fingerprint of the stage's code.
     """
     data = Manifest.read(manifest)
     names = data.dataset.classes
@@ -62,14 +62,12 @@ def train(
         output,
         method,
         description,
-        manifest=manifest,
+        data=data,
         records=data.select(split="train"),
-        masks=None,
         training=training,
         inputs=[manifest, clusters, *(folder / WEIGHTS for folder in folders.values()), *_files_in(model)],
         seed=seed,
         threads=threads,
-        code=code,
         score=score and score(method, data, training["image_size"]),
     )
 

@@ -9,10 +9,12 @@ import torch
 from pcc.data.manifest import Manifest
 from pcc.models.boundary import BoundaryNetwork
 from pcc.runtime.errors import call_with
+from pcc.runtime.stage import stage
 from pcc.training.masks import check_training_masks, pseudo_masks_of
 from pcc.training.run import train_to
 
 
+@stage
 def train_boundary(
     manifest: Path,
     masks: Sequence[Path],
@@ -22,7 +24,6 @@ def train_boundary(
     training: dict[str, Any],
     seed: int = 0,
     threads: int = 1,
-    code: str = "",
 ) -> None:
     """Train on the masks in ``masks``, in which 255 says that nothing is known.
 
@@ -31,10 +32,9 @@ def train_boundary(
         masks: folders of pseudo masks, one per shard; refinement `confident` makes the published ones.
         output: folder for weights.safetensors, model.json, losses.csv, tensorboard/, provenance.json.
         model: settings of `BoundaryNetwork`.
-        training: see `pcc.training.run.train_to`.
+        training: settings of `pcc.training.run.Training`.
         seed: of initial weights, order and augmentation.
         threads: CPU threads.
-        code: fingerprint of the stage's code.
     """
     data = Manifest.read(manifest)
     records = data.select(split="train")
@@ -45,12 +45,11 @@ def train_boundary(
         output,
         call_with(BoundaryNetwork, model, "boundary.model"),
         {"type": "boundary", "model": model},
-        manifest=manifest,
+        data=data,
         records=records,
         masks=files,
         training=training,
         inputs=[manifest, *masks],
         seed=seed,
         threads=threads,
-        code=code,
     )

@@ -9,10 +9,12 @@ import torch
 from pcc.data.manifest import Manifest, Record
 from pcc.models.segmenter import build_segmenter
 from pcc.runtime.errors import InputError
+from pcc.runtime.stage import stage
 from pcc.training.masks import check_training_masks, pseudo_masks_of
 from pcc.training.run import train_to
 
 
+@stage
 def train_segmenter(
     manifest: Path,
     masks: Sequence[Path],
@@ -24,7 +26,6 @@ def train_segmenter(
     supervision: Literal["labels", "masks"] = "labels",
     seed: int = 0,
     threads: int = 1,
-    code: str = "",
 ) -> None:
     """Train on the pseudo masks in ``masks``, after checking them; ``supervision: masks`` takes the true ones.
 
@@ -34,11 +35,10 @@ def train_segmenter(
         output: folder for weights.safetensors, model.json, losses.csv, tensorboard/, provenance.json.
         type: the name of a module of `pcc.models` that holds a segmenter.
         model: settings of the segmenter.
-        training: see `pcc.training.run.train_to`.
+        training: settings of `pcc.training.run.Training`.
         supervision: ``labels`` for pseudo masks, ``masks`` for true ones.
         seed: of initial weights, order, augmentation and dropout.
         threads: CPU threads.
-        code: fingerprint of the stage's code.
     """
     data = Manifest.read(manifest)
     records = data.select(split="train")
@@ -57,14 +57,13 @@ def train_segmenter(
         output,
         segmenter,
         description,
-        manifest=manifest,
+        data=data,
         records=records,
         masks=files,
         training=training,
         inputs=[manifest, *masks],
         seed=seed,
         threads=threads,
-        code=code,
     )
 
 

@@ -53,7 +53,6 @@ def doctor(
     *,
     images: tuple[int, int] | None = None,
     threads: int = 1,
-    code: str = "",  # noqa: ARG001 - every stage has it
 ) -> None:
     """Print what was found, and how long and how large the configuration's runs are expected to be.
 
@@ -65,7 +64,6 @@ def doctor(
         configfile: the configuration, as Snakemake is given it.
         images: train and val images to reckon with, whether the data are there yet or not.
         threads: processes that a refinement will have.
-        code: unused.
 
     Raises:
         InputError: one line for each problem.

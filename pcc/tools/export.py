@@ -38,8 +38,6 @@ def export(
     output: Path,
     *,
     onnx: bool = True,
-    threads: int = 1,  # noqa: ARG001 - every stage has it
-    code: str = "",  # noqa: ARG001 - every stage has it
 ) -> None:
     """Write model.safetensors, config.json, README.md and model.onnx into a folder that needs nothing else.
 
@@ -49,8 +47,6 @@ def export(
         segmenter: a trained segmenter's folder in results, or the folder above it.
         output: a new folder, an empty one, or an earlier export, whose files are replaced.
         onnx: whether to write model.onnx, and compare it with PyTorch.
-        threads: unused.
-        code: unused.
 
     Raises:
         InputError: no segmenter is there, the folder holds something else, packages for ONNX are missing, or the

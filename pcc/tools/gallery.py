@@ -31,7 +31,6 @@ def gallery(
     limit: int | None = None,
     only: Sequence[str] = (),
     threads: int = 1,
-    code: str = "",  # noqa: ARG001 - every stage has it
 ) -> None:
     """Write ``index.html`` and what it shows: photos, maps, masks, and each image's scores.
 
@@ -44,7 +43,6 @@ def gallery(
         limit: at most so many images, evenly spread over the manifest.
         only: where given, only experiments whose folder, such as ``pcc/seed-0/cam``, has one of these words in it.
         threads: processes.
-        code: unused.
 
     Raises:
         InputError: not a folder of results, an image id that is no plain file name, or too little disk.

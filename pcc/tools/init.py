@@ -56,7 +56,6 @@ def init(
     allow_unlabelled: bool = False,
     force: bool = False,
     threads: int = 1,
-    code: str = "",  # noqa: ARG001 - every stage has it
 ) -> None:
     """Look at a folder of photos, check it as `prepare` will, and write a configuration with the reasons beside it.
 
@@ -72,7 +71,6 @@ def init(
         allow_unlabelled: take training images with no tag as all background.
         force: replace ``output``.
         threads: images decoded at a time, and processes that a refinement will have.
-        code: unused.
 
     Raises:
         InputError: one line for each problem; then nothing is written.

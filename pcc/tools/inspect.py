@@ -52,8 +52,6 @@ def inspect(
     image_id: str | None = None,
     manifest: Path | None = None,
     images: int = 8,
-    threads: int = 1,  # noqa: ARG001 - every stage has it
-    code: str = "",  # noqa: ARG001 - every stage has it
 ) -> None:
     """Draw an artifact.
 
@@ -64,8 +62,6 @@ def inspect(
         image_id: one image of maps or masks, drawn large; without it, a contact sheet of the first ones.
         manifest: the data set's manifest.csv; without it, looked for above the artifact, at ``data/manifest.csv``.
         images: how many images a contact sheet shows.
-        threads: unused.
-        code: unused.
 
     Raises:
         InputError: no such file, not an artifact, no such image, or no manifest.

@@ -21,8 +21,6 @@ def labels(
     source: str,
     path: str,
     classes: Sequence[str] | str | None = None,
-    threads: int = 1,  # noqa: ARG001 - every stage has it
-    code: str = "",  # noqa: ARG001 - every stage has it
     **settings: Any,
 ) -> None:
     """Write one row for each image: its id, and its class names joined by ``;``.
@@ -34,8 +32,6 @@ def labels(
         path: the source's folder or file.
         classes: names in the order of their ids, or a class list in YAML; VOC's 20 when not given. COCO has
             its own.
-        threads: unused.
-        code: unused: the table is for people and for `prepare`, which keeps its digest.
         settings: the source's further settings; csv has ``column`` and ``separator``.
 
     Raises:

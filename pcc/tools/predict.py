@@ -2,29 +2,27 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
 from pcc.artifacts.masks import write_mask
-from pcc.artifacts.provenance import write_provenance
+from pcc.artifacts.provenance import Job
 from pcc.data import image_ids as ids
 from pcc.data.images import read_image
 from pcc.deployment.coco_results import CocoResults, Entry, entries
-from pcc.deployment.onnx import OnnxNetwork
 from pcc.deployment.package import ONNX, Model, open_model
 from pcc.deployment.photos import Photo, find_photos
-from pcc.deployment.predictor import Network, Views, class_probabilities, sharpened
+from pcc.deployment.predictor import Predictor, post_process, to_class_ids
 from pcc.figures.pictures import overlay
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import atomic_path
-from pcc.runtime.hardware import Precision
-from pcc.runtime.hardware import device as best_device
 from pcc.runtime.parallel import map_in_processes
 from pcc.runtime.progress import duration, log, track
 
@@ -67,6 +65,15 @@ class Done:
     found: Sequence[Entry] = ()
 
 
+class Seen(NamedTuple):
+    """What the network makes of one image, or the line that says why it cannot."""
+
+    photo: Photo
+    problem: str | None
+    image: UInt8[np.ndarray, "H W 3"] | None = None
+    probabilities: Float[Tensor, "C H W"] | None = None
+
+
 def predict(
     model: Path,
     images: Sequence[str],
@@ -80,7 +87,6 @@ def predict(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     skip_existing: bool = False,
     threads: int = 1,
-    code: str = "",
 ) -> int:
     """Predict photos as the workflow predicts the validation images.
 
@@ -96,7 +102,6 @@ def predict(
         device: ``auto``: a GPU where there is one.
         skip_existing: leave out images whose results an earlier run has written.
         threads: CPU threads, or processes for the CRF.
-        code: unused but for provenance.json.
 
     Returns:
         How many images could not be predicted; each was told in a line.
@@ -104,11 +109,12 @@ def predict(
     Raises:
         InputError: no model, no image, settings that do not fit, or not one image that could be predicted.
     """
-    started = time.monotonic()
     opened = open_model(model)
-    settings = chosen_settings(opened.prediction, engine, scales, flip, crf)
+    chosen = chosen_settings(opened.prediction, engine, scales, flip, crf)
     photos = find_photos(images, without=[output / name for name in ("masks", "overlays", VOC_TEST)])
-    network = network_in(opened, engine, settings, device, threads)
+    predictor = opened.predictor(engine=engine, device=device, threads=threads, **chosen)
+    settings = {**asdict(predictor.settings), "engine": engine, "voc_test": voc_test}
+    job = Job(settings, [opened.folder / ONNX if engine == "onnx" else opened.weights])
     outputs, results = Outputs(output, voc_test), CocoResults(opened.classes)
     _prepare(outputs, opened)
     if skip_existing:
@@ -118,7 +124,7 @@ def predict(
         log.info("%d of %d images are done already", kept, len(photos))
     begun, failed = time.monotonic(), []
     try:
-        done = predicted(network, todo, outputs, settings, threads)
+        done = predicted(predictor, todo, outputs, threads)
         for one in track(done, "predict", len(todo)):
             if one.problem is not None:
                 failed.append(one.problem)
@@ -130,14 +136,7 @@ def predict(
         if not voc_test and results.images:
             results.write(output)  # an interrupted run keeps what it has done
     _report(len(todo), kept, failed, time.monotonic() - begun)
-    write_provenance(
-        output / "provenance.json",
-        settings={**settings, "engine": engine, "voc_test": voc_test},
-        inputs=[opened.folder / ONNX if engine == "onnx" else opened.weights],
-        started=started,
-        code=code,
-        images=len(todo) - len(failed),
-    )
+    job.write_provenance(output / "provenance.json", images=len(todo) - len(failed))
     return len(failed)
 
 
@@ -148,14 +147,14 @@ def chosen_settings(
     flip: bool | None,
     crf: bool | None,
 ) -> dict[str, Any]:
-    """The experiment's settings of prediction with what the user wants otherwise."""
-    settings = dict(experiment)
+    """What the user wants otherwise than the experiment had it: settings of `Prediction`."""
+    settings: dict[str, Any] = {}
     if engine == "onnx":
         settings["precision"] = "no"  # the file holds fp32
     if scales is not None:
         if not scales or not all(0 < scale <= 16 for scale in scales):
             raise InputError(
-                f"--scales: {list(scales)} will not do; give factors above 0, at most 16, such as 0.5,1,1.5"
+                f"--scales: invalid value {list(scales)}; give factors above 0, at most 16, such as 0.5,1,1.5"
             )
         settings["scales"] = list(scales)
     if flip is not None:
@@ -163,34 +162,8 @@ def chosen_settings(
     if crf is not None:
         settings["crf"] = (experiment["crf"] or USUAL_CRF) if crf else None
         if crf and not experiment["crf"]:
-            log.info("--crf: the experiment had none; taking DeepLab's settings")
+            log.info("--crf: the experiment had none; using DeepLab's settings")
     return settings
-
-
-def network_in(model: Model, engine: str, settings: Mapping[str, Any], device: str, threads: int) -> Network:
-    """The network in the engine wanted, on the device wanted."""
-    if engine == "onnx":
-        if model.onnx is None:
-            raise InputError(
-                f"{model.folder}: no {ONNX} here; run `pcc export` with --onnx, or use --engine torch"
-            )
-        if device == "cuda":
-            raise InputError("--engine onnx computes on the CPU; leave --device out")
-        side = model.onnx["size"]
-        if side != "any" and (settings["image_size"], list(settings["scales"])) != (side, [1.0]):
-            raise InputError(
-                f"{model.folder / ONNX}: takes images of {side}x{side} pixels only, and these settings ask for others; "
-                "use --engine torch"
-            )
-        assert model.multiple_of is not None
-        return OnnxNetwork(model.folder / ONNX, model.multiple_of, threads)
-    if device == "cuda" and best_device() != "cuda":
-        raise InputError("--device cuda: torch finds no GPU here; use --device auto")
-    if device == "cpu" and best_device() != "cpu":
-        raise InputError(
-            "--device cpu: torch has a GPU in use already; set CUDA_VISIBLE_DEVICES= before starting"
-        )
-    return model.load().to(best_device())
 
 
 def _prepare(outputs: Outputs, model: Model) -> None:
@@ -218,46 +191,44 @@ def _is_done(photo: Photo, outputs: Outputs, results: CocoResults) -> bool:
 
 
 def predicted(
-    network: Network, photos: Sequence[Photo], outputs: Outputs, settings: Mapping[str, Any], threads: int
+    predictor: Predictor, photos: Sequence[Photo], outputs: Outputs, threads: int
 ) -> Iterator[Done]:
     """Results of the photos in their order, written as they are asked for."""
-    crf = settings["crf"]
-    views = Views(settings["image_size"], settings["scales"], settings["flip"])
-    seen = (_probabilities(network, photo, views, settings["precision"]) for photo in photos)
+    crf = predictor.settings.crf
+    seen = (_seen(predictor, photo) for photo in photos)
     finish = partial(_write, outputs, crf)
     # The CRF costs more than the network on most machines, so it gets the processes.
     return map_in_processes(finish, seen, threads) if crf else map(finish, seen)
 
 
-def _probabilities(
-    network: Network, photo: Photo, views: Views, precision: Precision
-) -> tuple[Photo, Tensor | str]:
-    """The probabilities of one photo, or why there are none."""
+def _seen(predictor: Predictor, photo: Photo) -> Seen:
+    """The image and its probabilities, or the line that says why there are none."""
     if fault := ids.fault(photo.image_id):
-        return photo, f"{photo.path!s:.300}: name {photo.image_id!r:.300} {fault}; rename the file"
+        return Seen(photo, f"{photo.path!s:.300}: name {photo.image_id!r:.300} {fault}; rename the file")
     try:
-        return photo, class_probabilities(network, photo.path, views, precision)
+        image = read_image(photo.path)
+        return Seen(photo, None, image, predictor.probabilities(image[None])[0])
     except InputError as error:
-        return photo, error.problems[0]
+        return Seen(photo, error.problems[0])
     except (MemoryError, RuntimeError) as error:  # torch has no error of its own for a CPU's memory
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
-        return (
+        return Seen(
             photo,
             f"{photo.path}: not enough memory for this image; make it smaller, or choose smaller --scales",
         )
 
 
-def _write(outputs: Outputs, crf: Mapping[str, Any] | None, seen: tuple[Photo, Tensor | str]) -> Done:
-    photo, probabilities = seen
-    if isinstance(probabilities, str):
-        return Done(photo, probabilities)
-    values = sharpened(photo.path, probabilities, crf)
-    mask = values.argmax(axis=0).astype(np.uint8)
+def _write(outputs: Outputs, crf: Mapping[str, Any] | None, seen: Seen) -> Done:
+    photo, problem, image, probabilities = seen
+    if image is None or probabilities is None:
+        return Done(photo, problem)
+    values = post_process(image, probabilities, crf)
+    mask = to_class_ids(values)
     found: list[Entry] = []
     if not outputs.voc_test:
         with atomic_path(outputs.overlay(photo.image_id)) as temporary:
-            Image.fromarray(overlay(read_image(photo.path), mask)).save(temporary, quality=90)
+            Image.fromarray(overlay(image, mask)).save(temporary, quality=90)
         found = entries(photo.image_id, photo.name, mask, values)
     write_mask(outputs.mask(photo.image_id), mask)  # last, as it tells that an image is done
     return Done(photo, size=(mask.shape[0], mask.shape[1]), found=found)

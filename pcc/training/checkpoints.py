@@ -1,26 +1,20 @@
-"""The state of a training run on disk: one safetensors file written atomically, and the losses so far."""
+"""The state of a training run on disk: one safetensors file, written atomically."""
 
-import csv
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
 
 from pcc.runtime.files import atomic_path
 from pcc.runtime.progress import log
 
 CHECKPOINT = "checkpoint.safetensors"
-LOSSES = "losses.csv"
-COLUMNS = ("phase", "epoch", "step", "lr", "loss")
 
 
 @dataclass
@@ -118,64 +112,3 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, accelerator: Accelerator
             number, name = key.split(".", 1)
             state.setdefault(int(number), {})[name] = value
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-class LossLog:
-    """Every step's losses: ``losses.csv`` (phase,epoch,step,lr,loss,<name>…) and TensorBoard.
-
-    Args:
-        folder: where both are written.
-        rows: lines of an earlier run that its checkpoint covers; later ones are cut off and written again.
-        main: whether this is the process that writes.
-    """
-
-    def __init__(self, folder: Path, *, rows: int, main: bool) -> None:
-        self.path, self.main, self.rows = folder / LOSSES, main, rows
-        self.buffer: list[dict[str, Any]] = self._read()[:rows] if rows else []
-        if main:
-            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=rows)
-
-    def add(
-        self, phase: str, epoch: int, lr: float, named: Mapping[str, float], watched: Mapping[str, float]
-    ) -> None:
-        """Note one step; its number counts through all phases.
-
-        Args:
-            phase: name.
-            epoch: within the phase.
-            lr: learning rate.
-            named: the parts of the loss.
-            watched: what is no part of the loss.
-        """
-        if not self.main:
-            return
-        total = sum(named.values())
-        row = {
-            "phase": phase,
-            "epoch": epoch,
-            "step": len(self.buffer),
-            "lr": f"{lr:.6g}",
-            "loss": f"{total:.6g}",
-        }
-        self.buffer.append(row | {name: f"{value:.6g}" for name, value in {**named, **watched}.items()})
-        for name, value in {"loss": total, "lr": lr, **named, **watched}.items():
-            self.board.add_scalar(f"train/{name}", value, len(self.buffer) - 1)
-
-    def flush(self) -> int:
-        """Write all rows atomically and return how many there are."""
-        names = list(dict.fromkeys(name for row in self.buffer for name in row))
-        with atomic_path(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names, restval="")
-            writer.writeheader()
-            writer.writerows(self.buffer)
-        self.board.flush()
-        return len(self.buffer)
-
-    def _read(self) -> list[dict[str, Any]]:
-        with self.path.open(newline="", encoding="utf-8") as file:
-            return [{k: v for k, v in row.items() if v or k in COLUMNS} for row in csv.DictReader(file)]
-
-    def close(self) -> None:
-        """Close TensorBoard's file."""
-        if self.main:
-            self.board.close()

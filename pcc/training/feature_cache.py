@@ -10,7 +10,7 @@ from numpy.lib.format import open_memmap
 from pcc.runtime.files import atomic_path
 from pcc.runtime.interruption import begun_undisturbed
 from pcc.runtime.progress import track
-from pcc.trainable import Batch, Samples, Trainable, as_shares
+from pcc.trainable import Batch, Samples, Trainable, to_unit_range
 from pcc.training.batches import batch_loader
 
 
@@ -45,7 +45,7 @@ def _encode(
     with atomic_path(folder / "features.npy") as temporary:
         for batch in track(loaded, "encode images once", len(batches)):
             with torch.no_grad(), accelerator.autocast():
-                features = model.encode(as_shares(batch.images.to(accelerator.device)))
+                features = model.encode(to_unit_range(batch.images.to(accelerator.device)))
             columns = {"features": features.to("cpu", torch.float16).numpy(), "labels": batch.labels.numpy()}
             if batch.masks is not None:
                 columns["masks"] = batch.masks.numpy()

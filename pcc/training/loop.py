@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -19,18 +19,18 @@ from pcc.runtime.errors import InputError
 from pcc.runtime.hardware import Precision, device, keep_freed_memory, resolve_precision
 from pcc.runtime.interruption import EXIT_CODE, Interruption, begun_undisturbed, noticing_sigterm
 from pcc.runtime.progress import log, track
-from pcc.trainable import Batch, ParameterGroup, Samples, Trainable, as_shares
+from pcc.trainable import Batch, ParameterGroup, Samples, Trainable, to_unit_range
 from pcc.training.batches import Batches, batch_loader, seed_number
 from pcc.training.checkpoints import (
     CHECKPOINT,
     Best,
-    LossLog,
     Position,
     load_checkpoint,
     restore_optimizer,
     save_checkpoint,
 )
 from pcc.training.feature_cache import cached_features
+from pcc.training.losses import LossLog
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Recipe:
 
 
 def fit(
-    model: nn.Module,
+    model: Trainable,
     samples: Samples,
     recipe: Recipe,
     *,
@@ -128,7 +128,7 @@ class _Run:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Trainable,
         samples: Samples,
         recipe: Recipe,
         seed: int,
@@ -142,7 +142,7 @@ class _Run:
         if device() == "cpu":
             keep_freed_memory()
         for phase in recipe.phases:  # a name that the model does not know is told before the first step
-            cast(Trainable, model).parameter_groups(phase.name)
+            model.parameter_groups(phase.name)
             if phase.select == "masks" and score is None:
                 raise InputError(
                     f"training.phases: {phase.name}: 'select: masks' is for methods only, on images with true masks"
@@ -170,20 +170,9 @@ class _Run:
 
     def phase(self, at: Position, interruption: Interruption) -> Position:
         """Train from position ``at`` to the end of its phase, and return where the next begins."""
-        phase, trainable = self.recipe.phases[at.phase], cast(Trainable, self.model)
+        phase = self.recipe.phases[at.phase]
         self.losses = self.losses or LossLog(self.work, rows=at.rows, main=self.accelerator.is_main_process)
-        groups = trainable.parameter_groups(phase.name)
-        _train_only(self.model, groups)
-        samples = self._samples(trainable, phase)
-        batches = Batches(
-            len(samples),
-            phase.batch_size or self.recipe.batch_size,
-            phase.epochs,
-            f"{self.seed}/{phase.name}",
-            at.step,
-        )
-        module, optimizer, loader = self._prepare(groups, samples, batches)
-        restore_optimizer(optimizer, self.accelerator, at)
+        module, optimizer, loader, batches = self._prepare(phase, at)
         shown = ""
         loaded = begun_undisturbed(loader)
         steps = track(loaded, f"train {phase.name}", batches.total, done=at.step, status=lambda: shown)
@@ -193,7 +182,7 @@ class _Run:
                 module, optimizer, batch._replace(progress=step / batches.total), phase, step, lr
             )
             named, stop = self._over_processes(named, stop=interruption.requested)
-            watched = {name: float(value) for name, value in getattr(trainable, "watched", dict)().items()}
+            watched = {name: float(value) for name, value in self.model.watched().items()}
             self.losses.add(phase.name, step // batches.per_epoch, lr, named, watched)
             shown = f"loss {sum(named.values()):.4f}"
             if phase.select == "masks" and (step + 1) % batches.per_epoch == 0:
@@ -203,7 +192,7 @@ class _Run:
                 self._save(optimizer, Position(at.phase, step + 1))
                 if stop:
                     log.info(
-                        "asked to stop: saved at step %d of phase %s; a rerun goes on there",
+                        "received SIGTERM: checkpoint saved at step %d of phase %s; rerun to resume",
                         step + 1,
                         phase.name,
                     )
@@ -212,27 +201,31 @@ class _Run:
             Best(self.work, phase.name).take(self.model)
         return self._save(None, Position(at.phase + 1))
 
-    def _samples(self, trainable: Trainable, phase: Phase) -> Samples:
+    def _prepare(self, phase: Phase, at: Position) -> tuple[Any, Any, Any, Batches]:
+        """Model, optimizer and loader as ``accelerator.prepare`` hands them back, and the batches that are left."""
+        groups = self.model.parameter_groups(phase.name)
+        _train_only(self.model, groups)
+        samples, size = self._samples(phase), phase.batch_size or self.recipe.batch_size
+        batches = Batches(len(samples), size, phase.epochs, f"{self.seed}/{phase.name}", at.step)
+        loader, optimizer = batch_loader(samples, batches, self.workers), _optimizer(groups, self.recipe)
+        module, optimizer, loader = self.accelerator.prepare(_LossModule(self.model), optimizer, loader)
+        restore_optimizer(optimizer, self.accelerator, at)
+        return module, optimizer, loader, batches
+
+    def _samples(self, phase: Phase) -> Samples:
         if not (
-            self.recipe.cache_features and self.samples.views and trainable.is_encoder_frozen(phase.name)
+            self.recipe.cache_features and self.samples.views and self.model.is_encoder_frozen(phase.name)
         ):
             return self.samples
         with self.accelerator.main_process_first():
             return cached_features(
-                trainable,
+                self.model,
                 self.samples,
                 self.work / "features",
                 self.accelerator,
                 self.recipe.batch_size,
                 self.workers,
             )
-
-    def _prepare(
-        self, groups: Sequence[ParameterGroup], samples: Samples, batches: Batches
-    ) -> tuple[Any, Any, Any]:
-        loader = batch_loader(samples, batches, self.workers)
-        optimizer = _optimizer(groups, self.recipe)
-        return self.accelerator.prepare(_LossModule(self.model), optimizer, loader)
 
     def _step(
         self,
@@ -247,7 +240,7 @@ class _Run:
         for group in optimizer.param_groups:
             group["lr"] = group["lr_scale"] * lr
         if batch.images is not None:
-            batch = batch._replace(images=as_shares(batch.images))
+            batch = batch._replace(images=to_unit_range(batch.images))
         named = module(batch, phase.name)
         self.accelerator.backward(torch.stack(list(named.values())).sum())
         if self.recipe.clip_norm is not None:
@@ -317,9 +310,9 @@ def _optimizer(groups: Sequence[ParameterGroup], recipe: Recipe) -> torch.optim.
 class _LossModule(nn.Module):
     """``losses`` as ``forward``: data-parallel wrappers synchronise gradients of forward only."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Trainable) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, batch: Batch, phase: str) -> dict[str, Tensor]:
-        return cast(Trainable, self.model).losses(batch, phase)
+        return self.model.losses(batch, phase)

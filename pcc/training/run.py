@@ -1,124 +1,86 @@
-"""A trained network as an artifact: how it is trained, written, and read back."""
+"""From a network and its training settings to a trained network on disk."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from accelerate import PartialState
-from torch import nn
 
 from pcc.artifacts.networks import DESCRIPTION, WEIGHTS, write_weights
-from pcc.artifacts.provenance import write_provenance
+from pcc.artifacts.provenance import Job
 from pcc.data.manifest import Manifest, Record
 from pcc.runtime.errors import call_with
-from pcc.runtime.files import digest, partial_path, publish, resumable_directory, write_json
-from pcc.runtime.hardware import Precision, device
+from pcc.runtime.files import partial_path, publish, resumable_directory, write_json
+from pcc.runtime.hardware import device
+from pcc.trainable import Trainable
 from pcc.training.batches import loader_processes
-from pcc.training.checkpoints import LOSSES
-from pcc.training.loop import Phase, Recipe, fit
+from pcc.training.loop import Recipe, fit
+from pcc.training.losses import LOSSES
 from pcc.training.samples import Augmentation, TrainingSamples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Recipe):
+    """The ``training`` block of a configuration.
+
+    Attributes:
+        image_size: side of the square that the network sees, pixels.
+        augmentation: how images vary.
+    """
+
+    image_size: int
+    augmentation: Augmentation | None = None
 
 
 def train_to(
     output: Path,
-    model: nn.Module,
+    model: Trainable,
     description: Mapping[str, Any],
     *,
-    manifest: Path,
+    data: Manifest,
     records: Sequence[Record],
-    masks: Mapping[str, Path] | None,
     training: Mapping[str, Any],
     inputs: Sequence[Path],
     seed: int,
     threads: int,
-    code: str,
+    masks: Mapping[str, Path] | None = None,
     score: Callable[[str], float] | None = None,
 ) -> None:
     """Train ``model`` and write weights, description, losses, TensorBoard and provenance into ``output``.
 
-    A killed run leaves its checkpoint in a hidden sibling of ``output`` and is taken up from there.
+    A killed run leaves its checkpoint in a hidden sibling of ``output``; the next run resumes from it.
 
     Args:
         output: folder of the artifact.
-        model: a classifier, a segmenter or a boundary network.
-        description: what `load_classifier` or `load_segmenter` needs to build it again.
-        manifest: path of the manifest.
+        model: a method, a segmenter or a boundary network.
+        description: what is needed to build it again (`pcc.artifacts.networks`).
+        data: the data set.
         records: training images.
-        masks: mask file by image id, for segmenters.
-        training: ``image_size``, ``augmentation``, ``phases`` and the settings of `Recipe`.
+        training: settings of `Training`.
         inputs: files the result depends on.
         seed: of everything random.
         threads: CPU threads; where there are several, as many processes load images beside them.
-        code: fingerprint of the stage's code.
+        masks: mask file by image id, for networks that learn from masks.
         score: see `fit`.
     """
-    started = time.monotonic()
-    settings = {**description, "training": training, "seed": seed}
-    samples, recipe = call_with(
-        _plan,
-        dict(training),
-        "training",
-        manifest=Manifest.read(manifest),
-        records=records,
-        masks=masks,
-        seed=seed,
-    )
-    key = {"settings": settings, "inputs": {str(p): digest(p) for p in inputs}, "code": code}
-    train = partial(fit, model, samples, recipe, seed=seed, workers=loader_processes(threads), score=score)
+    settings = call_with(Training, training, "training")
+    augmentation = settings.augmentation or Augmentation()
+    samples = TrainingSamples(data, records, settings.image_size, augmentation, seed, masks)
+    train = partial(fit, model, samples, settings, seed=seed, workers=loader_processes(threads), score=score)
     processes = PartialState(cpu=device() == "cpu")
     if not processes.is_main_process:
         processes.wait_for_everyone()  # the main process prepares the folder, and later writes what is in it
         train(work=partial_path(output))
         return
-    with resumable_directory(output, key) as work:
+    job = Job({**description, "training": training, "seed": seed}, inputs, seed=seed)
+    with resumable_directory(output, job.key) as work:
         processes.wait_for_everyone()
         train(work=work)
         write_weights(output / WEIGHTS, model.state_dict())
         write_json(output / DESCRIPTION, description)
-        write_provenance(
-            output / "provenance.json",
-            settings=settings,
-            inputs=inputs,
-            started=started,
-            code=code,
-            seed=seed,
-        )
+        job.write_provenance(output / "provenance.json")
         for made in (work / "tensorboard", work / LOSSES):
             if made.exists():  # a run killed right here has moved some already
                 publish(made, output / made.name)
-
-
-def _plan(
-    *,
-    manifest: Manifest,
-    records: Sequence[Record],
-    masks: Mapping[str, Path] | None,
-    seed: int,
-    image_size: int,
-    phases: Sequence[Mapping[str, Any]],
-    batch_size: int,
-    augmentation: Mapping[str, Any] | None = None,
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw",
-    weight_decay: float = 0.0,
-    momentum: float = 0.9,
-    clip_norm: float | None = None,
-    precision: Precision = "no",
-    checkpoint_every: int = 200,
-    cache_features: bool = False,
-) -> tuple[TrainingSamples, Recipe]:
-    how = call_with(Augmentation, augmentation or {}, "training.augmentation")
-    stretches = [call_with(Phase, phase, f"training.phases[{i}]") for i, phase in enumerate(phases)]
-    recipe = Recipe(
-        stretches,
-        batch_size,
-        optimizer,
-        weight_decay,
-        momentum,
-        clip_norm,
-        precision,
-        checkpoint_every,
-        cache_features,
-    )
-    return TrainingSamples(manifest, records, image_size, how, seed, masks), recipe

@@ -24,7 +24,7 @@ from pcc.data.manifest import Manifest, Record
 from pcc.data.tensors import channels_first
 from pcc.ids import IGNORE
 from pcc.runtime.errors import InputError
-from pcc.trainable import Batch, as_shares
+from pcc.trainable import Batch, to_unit_range
 from pcc.training.batches import seed_number
 
 
@@ -135,7 +135,7 @@ class TrainingSamples(Dataset[Batch]):
             image = pair["image"].as_subclass(torch.Tensor).contiguous()
             if self.augmentation.erase:
                 erase = RandomErasing(self.augmentation.erase, mode="pixel", device="cpu")
-                image = erase((as_shares(image) - MEAN) / STD) * STD + MEAN
+                image = erase((to_unit_range(image) - MEAN) / STD) * STD + MEAN
         labels = torch.from_numpy(self.manifest.image_labels(record))
         mask = pair["mask"].as_subclass(torch.Tensor) if self.masks is not None else None
         inside = pair["inside"].as_subclass(torch.Tensor) if "inside" in pair else None

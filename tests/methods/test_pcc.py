@@ -104,7 +104,7 @@ def test_frozen_encoder_is_told_truly() -> None:
         ({"fusion": "sequence", "hv_bilstm": None}, "sequence needs the HV-BiLSTM"),
         (
             {"fusion": "sum"},
-            "model.fusion: 'sum' will not do: Input should be 'sequence', 'encoder' or 'attention'",
+            "model.fusion: invalid value 'sum': Input should be 'sequence', 'encoder' or 'attention'",
         ),
         ({"fuson": "sum"}, "unknown setting 'fuson'; allowed: backbone"),
         ({"backbone": {"name": "resnet18", "weights": "missing.safetensors"}}, "no file missing.safetensors"),

@@ -29,8 +29,8 @@ def test_all_faults_are_told_at_once() -> None:
     assert caught.value.problems == [
         "config.x: unknown setting 'sise'; allowed: size, mode, lr, sizes",
         "config.x: setting 'size' is missing",
-        "config.x.mode: 'c' will not do: Input should be 'a' or 'b'",
-        "config.x.lr: 'fast' will not do: Input should be a valid number, unable to parse string as a number",
+        "config.x.mode: invalid value 'c': Input should be 'a' or 'b'",
+        "config.x.lr: invalid value 'fast': Input should be a valid number, unable to parse string as a number",
     ]
 
 
@@ -46,5 +46,5 @@ def test_classes_are_checked_too() -> None:
         epochs: int
 
     assert call_with(Phase, {"epochs": 3}, "x", name="n") == Phase("n", 3)
-    with pytest.raises(InputError, match=r"x.epochs: 2.5 will not do"):
+    with pytest.raises(InputError, match=r"x.epochs: invalid value 2.5"):
         call_with(Phase, {"epochs": 2.5}, "x", name="n")

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pcc.artifacts.masks import read_mask
+from pcc.data.images import read_image
 from pcc.data.tensors import image_tensor
 from pcc.methods.base import Method
 from pcc.runtime.errors import InputError
@@ -39,7 +40,7 @@ def plain(results: Any) -> float:
         hits, unions = np.zeros(4), np.zeros(4)
         for record in results.data.records[:7]:  # the eighth is not scored
             truth = read_mask(record.mask)
-            pooled = functional.avg_pool2d(image_tensor(record.image, (SIDE, SIDE))[None], 4)
+            pooled = functional.avg_pool2d(image_tensor(read_image(record.image), (SIDE, SIDE))[None], 4)
             large = functional.interpolate(pooled, truth.shape, mode="bilinear")[0].numpy()
             absent = [k for k, name in enumerate(results.data.dataset.classes) if name not in record.labels]
             large[absent] = -1

@@ -14,13 +14,13 @@ from pcc.artifacts.clusters import write_clusters
 from pcc.artifacts.maps import read_maps
 from pcc.artifacts.masks import read_mask, write_mask
 from pcc.data.manifest import Manifest
+from pcc.deployment.localizer import Localizer
 from pcc.ids import IGNORE
 from pcc.methods.loading import load_classifier
 from pcc.models.segmenter import load_segmenter
 from pcc.refine.random_walk import refine
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import digest
-from pcc.stages import localize as localize_stage
 from pcc.stages import pseudo_masks as pseudo_masks_stage
 from pcc.stages.boundaries import boundaries
 from pcc.stages.localize import localize
@@ -137,12 +137,12 @@ def test_folding_changes_no_map_and_is_for_fp32_alone(
         return network
 
     folded = dict(read_maps(maps_of(manifest, classifier, tmp_path / "a.safetensors")))
-    monkeypatch.setattr("pcc.stages.localize.fold_batch_norms", unfolded)
+    monkeypatch.setattr("pcc.deployment.localizer.fold_batch_norms", unfolded)
     plain = dict(read_maps(maps_of(manifest, classifier, tmp_path / "b.safetensors")))
     assert folds == ["Backbone"]
     for image_id in plain:
         torch.testing.assert_close(folded[image_id].values, plain[image_id].values, atol=2e-3, rtol=0)
-    monkeypatch.setattr("pcc.stages.localize.resolve_precision", lambda _asked: "bf16")
+    monkeypatch.setattr("pcc.deployment.localizer.resolve_precision", lambda _asked: "bf16")
     maps_of(manifest, classifier, tmp_path / "c.safetensors", precision="bf16")
     assert folds == ["Backbone"]
 
@@ -170,11 +170,11 @@ def test_killed_localization_goes_on_where_it_was(
     whole = maps_of(manifest, classifier, tmp_path / "whole/000.safetensors", batch_size=1)
     broken = tmp_path / "broken/000.safetensors"
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        kill_after(patch, localize_stage, "_localize", 2)
+        kill_after(patch, Localizer, "localize", 2)
         maps_of(manifest, classifier, broken, batch_size=1)
     assert not broken.exists()
     with monkeypatch.context() as patch:
-        kill_after(patch, localize_stage, "_localize", 1)  # one of three images is left to do
+        kill_after(patch, Localizer, "localize", 1)  # one of three images is left to do
         maps_of(manifest, classifier, broken, batch_size=1)
     assert digest(whole) == digest(broken)
 

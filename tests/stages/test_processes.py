@@ -108,7 +108,7 @@ def test_asked_to_stop_it_saves_the_step_and_goes_on_there(
     os.killpg(process.pid, signal.SIGTERM)
     said = process.communicate()[1]
     assert process.returncode == EXIT_CODE, said
-    assert "asked to stop: saved at step" in said and not (tmp_path / "broken").exists()
+    assert "received SIGTERM: checkpoint saved at step" in said and not (tmp_path / "broken").exists()
     again = subprocess.run(broken, env=environment, check=True, capture_output=True, text=True)
     assert "resuming at phase 0, step" in again.stderr
     for file in ("weights.safetensors", "losses.csv"):

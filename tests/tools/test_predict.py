@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from pcc.artifacts.masks import read_mask, write_mask
 from pcc.artifacts.networks import write_weights
-from pcc.artifacts.provenance import write_provenance
+from pcc.artifacts.provenance import Job
 from pcc.cli import app
 from pcc.data.images import read_image
 from pcc.data.manifest import Dataset, Manifest, Record
@@ -55,18 +55,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = build_segmenter("light_head", 4, MODEL)
     with torch.no_grad():  # so that every class wins somewhere
         network.head[-1].weight *= 50
-        network.head[-1].bias -= network.eval()(image_tensor(records[0].image)[None]).mean((0, 2, 3))
+        network.head[-1].bias -= network.eval()(image_tensor(read_image(records[0].image))[None]).mean(
+            (0, 2, 3)
+        )
     description = {"type": "light_head", "classes": list(CLASSES), "model": MODEL, "supervision": "labels"}
     write_json(above / "segmenter/model.json", description)
     write_weights(above / "segmenter/weights.safetensors", network.state_dict())
-    write_provenance(
-        above / "segmenter/provenance.json",
-        settings={**description, "training": {"image_size": 48}, "weights": "/home/someone/w.safetensors"},
-        inputs=[root / "data/manifest.csv"],
-        started=0.0,
-        code="abc",
+    Job(
+        {**description, "training": {"image_size": 48}, "weights": "/home/someone/w.safetensors"},
+        [root / "data/manifest.csv"],
         seed=3,
-    )
+    ).write_provenance(above / "segmenter/provenance.json")
     manifest, shard = root / "data/manifest.csv", above / "predictions/000"
     segment(manifest, above / "segmenter", shard, shard="000", **PREDICTION)
     choices = {"dataset": "tiny", "method": "cam", "localization": "cam", "refinement": "argmax", "seed": 3}
@@ -269,8 +268,8 @@ def test_two_folders_and_the_server_s_layout(run: Path, exported: Path, tmp_path
     [
         (["{model}", "{photos}/none.png"], "none.png: no such file or folder"),
         (["{photos}", "{photos}"], "no model here; name a folder of `pcc export`"),
-        (["{model}", "{photos}", "--scales", "1,x"], "--scales: '1,x' is no list of factors"),
-        (["{model}", "{photos}", "--scales", "0"], "--scales: [0.0] will not do"),
+        (["{model}", "{photos}", "--scales", "1,x"], "--scales: invalid value '1,x'"),
+        (["{model}", "{photos}", "--scales", "0"], "--scales: invalid value [0.0]"),
         (["{model}", "{bad}"], "bad.png: image cannot be read"),
         (["{run}", "{photos}", "--engine", "onnx"], "no model.onnx here; run `pcc export`"),
     ],

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from pcc.runtime.errors import InputError
-from pcc.trainable import Batch, ParameterGroup
+from pcc.trainable import Batch, ParameterGroup, Trainable
 from pcc.training import checkpoints
 from pcc.training import loop as training
 from pcc.training.batches import loader_processes
@@ -13,7 +13,7 @@ from pcc.training.checkpoints import CHECKPOINT
 from pcc.training.loop import Phase, Recipe, fit
 
 
-class Linear(nn.Module):
+class Linear(Trainable):
     """A 'frozen' encoder and a head, with dropout so that the step's own randomness matters."""
 
     def __init__(self) -> None:
