@@ -8,7 +8,7 @@ BROWSER := $(VENV)/.browser
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo demo-semples test test-real test-llm test-slurm fuzz check bench clean
+.PHONY: demo demo-semples test test-real test-llm test-slurm fuzz check docs bench clean
 
 demo: export HF_HUB_OFFLINE := 1
 demo: export HF_HUB_DISABLE_TELEMETRY := 1
@@ -40,13 +40,17 @@ test-slurm: $(INSTALLED)  ## the workflow through a real SLURM of one node: root
 fuzz: $(INSTALLED)  ## the compiled CRF under sanitizers, up to 4000 x 3000 pixels and 255 labels: ten minutes
 	PCC_FUZZ='0 3000 60 255;10000 100 700 255;20000 12 4000 3' pytest tests/mean_field/test_fuzz.py
 
-check: $(INSTALLED)  ## style, types, floors, workflow
+check: $(INSTALLED)  ## style, types, floors, workflow, documentation
 	ruff check .
 	ruff format --check .
 	mypy
 	lint-imports
 	snakefmt --check --compact-diff Snakefile workflow
 	snakemake --lint
+	mkdocs build --strict   # not --quiet, which would hide the warnings from --strict
+
+docs: $(INSTALLED)  ## the documentation as a site: build/site/index.html
+	mkdocs build --strict
 
 bench: $(INSTALLED)  ## claims of speed, each against what it replaces: 20 minutes; figures go to benchmarks/results.json
 	python benchmarks/all.py
