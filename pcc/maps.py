@@ -97,3 +97,13 @@ def to_mask(
     # Not argmax, which gives the same ten times slower on a CPU.
     best = resize(maps[None], size)[0].max(dim=0).indices.cpu().numpy()
     return np.asarray(classes, dtype=np.uint8)[best]
+
+
+def soft_iou(one: Float[Tensor, "*C h w"], other: Float[Tensor, "*C h w"]) -> Float[Tensor, "*C"]:
+    """Sum of the lesser values over that of the greater (Ruzicka), the IoU of soft masks; NaN where both are empty."""
+    return torch.minimum(one, other).sum((-2, -1)) / torch.maximum(one, other).sum((-2, -1))
+
+
+def winners(maps: Float[Tensor, "*B C h w"]) -> Float[Tensor, "*B C h w"]:
+    """1 where a class has the highest value; where classes tie, the first wins."""
+    return F.one_hot(maps.argmax(-3), maps.shape[-3]).movedim(-1, -3).float()

@@ -16,16 +16,6 @@ SIGNS = ("refined", "certainty", "plain", "mirrored", "usual_area")
 TRUSTED = ("refined", "certainty")  # confidence is their mean (docs/decisions/0011-quality.md)
 
 
-def soft_iou(one: Float[Tensor, "*C h w"], other: Float[Tensor, "*C h w"]) -> Float[Tensor, "*C"]:
-    """Sum of the lesser values over that of the greater (Ruzicka), the IoU of soft masks; NaN where both are empty."""
-    return torch.minimum(one, other).sum((-2, -1)) / torch.maximum(one, other).sum((-2, -1))
-
-
-def winners(maps: Float[Tensor, "*B C h w"]) -> Float[Tensor, "*B C h w"]:
-    """1 where a class has the highest value; where classes tie, the first wins."""
-    return functional.one_hot(maps.argmax(-3), maps.shape[-3]).movedim(-1, -3).float()
-
-
 def shares(
     mask: UInt8[np.ndarray, "H W"], classes: Sequence[int], grid: tuple[int, int]
 ) -> Float[Tensor, "k h w"]:

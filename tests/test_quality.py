@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcc.quality import certainty, shares, soft_iou, trust, usualness, winners
+from pcc.maps import soft_iou, winners
+from pcc.quality import certainty, shares, trust, usualness
 
 
 def test_soft_iou_of_masks_is_their_iou() -> None:

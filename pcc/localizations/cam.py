@@ -7,9 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pcc.maps import merge_views
+from pcc.maps import merge_views, soft_iou
 from pcc.methods.base import Method
-from pcc.quality import soft_iou
 
 
 class Localization(nn.Module):
@@ -96,8 +95,3 @@ class Localization(nn.Module):
             levels = levels.round().to(torch.uint8).contiguous(memory_format=torch.channels_last)
         resized = functional.interpolate(levels, size, mode="bicubic", align_corners=False, antialias=True)
         return resized.float().round().clamp(0, 255) / 255
-
-
-def present_channels(labels: Float[Tensor, "K"]) -> list[int]:
-    """Class ids of the channels that are stored: background and the image's own classes."""
-    return [0, *(torch.nonzero(labels).flatten() + 1).tolist()]

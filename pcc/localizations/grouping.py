@@ -8,10 +8,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from pcc.localizations import cam
-from pcc.maps import resize
+from pcc.maps import resize, soft_iou, winners
 from pcc.methods.base import Method
 from pcc.models.backbones import Backbone
-from pcc.quality import soft_iou, winners
 from pcc.runtime.errors import call_with
 
 

@@ -22,15 +22,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pcc.configuration import CHAIN, encoder_of, methods_behind
 from pcc.data.images import SUFFIXES, image_size
 from pcc.data.manifest import Manifest
 from pcc.planning.measuring import PHOTO, Network
+from pcc.results import MANIFEST
 from pcc.runtime.errors import InputError
 
 MASK_BYTES_PER_PIXEL = 1 / 32
 CLASSES_PER_IMAGE = {"voc": 1.5, "coco": 2.9}
 SIZES_READ = 20
-STEPS = ("method", "localization", "refinement", "segmenter")
 
 
 @dataclass(frozen=True)
@@ -58,19 +59,19 @@ def count_images(config: Mapping[str, Any], given: tuple[int, int] | None = None
     Files are those of the data's folders that look like photos.
     """
     dataset = config["dataset"]
-    classes = CLASSES_PER_IMAGE.get(dataset.get("format"), CLASSES_PER_IMAGE["voc"])
+    classes = CLASSES_PER_IMAGE.get(dataset["format"], CLASSES_PER_IMAGE["voc"])
     if given is not None:
         return Images(
             *given, classes, float(math.prod(PHOTO)), "as given; photos of 500 × 375 pixels assumed"
         )
-    manifest = Path(config.get("results", "results")) / dataset["name"] / "data" / "manifest.csv"
+    manifest = Path(config["results"]) / dataset["name"] / MANIFEST
     if manifest.is_file():
         records = Manifest.read(manifest).records
         train = [record for record in records if record.split == "train"]
         classes = sum(len(record.labels) for record in train) / max(1, len(train))
         pixels = mean_pixels([record.image for record in records])
         return Images(len(train), len(records) - len(train), classes, pixels, manifest.as_posix())
-    settings = dataset.get("settings") or {}
+    settings = dataset["settings"]
     if isinstance(settings.get("train"), int) and isinstance(settings.get("val"), int):
         pixels = float(settings["image_size"] ** 2 if "image_size" in settings else math.prod(PHOTO))
         return Images(settings["train"], settings["val"], classes, pixels, "dataset.settings")
@@ -91,7 +92,7 @@ def count_images(config: Mapping[str, Any], given: tuple[int, int] | None = None
 
 def data_paths(config: Mapping[str, Any]) -> dict[str, Path]:
     """Files and folders that dataset.settings name, by key."""
-    settings = config["dataset"].get("settings") or {}
+    settings = config["dataset"]["settings"]
     # The other paths of a data set that has a root are inside it.
     keys = ("root",) if "root" in settings else ("images", "tags", "masks")
     labels = settings.get("labels")
@@ -149,12 +150,12 @@ class Estimate:
         )
         done = set[tuple[Any, ...]]()
         for experiment in self._experiments():
-            steps = [experiment.get(step) for step in STEPS]
+            steps = [experiment.get(step) for step in CHAIN]
             for depth, stage in enumerate(stages, start=1):
                 chain = (*steps[:depth],)
                 if steps[depth - 1] is not None and chain not in done:
                     done.add(chain)
-                    for _ in self.config.get("seeds", [0]):
+                    for _ in self.config["seeds"]:
                         stage(*(step for step in steps if step is not None))
 
     @property
@@ -167,27 +168,22 @@ class Estimate:
         self.stored[stage] = self.stored.get(stage, 0.0) + kept
 
     def _train_method(self, method: str, *_: str) -> None:
-        self._train("train", f"methods.{self._beginning(method)}", self.config["methods"][method])
+        self._train(
+            "train", f"methods.{encoder_of(self.config['methods'], method)}", self.config["methods"][method]
+        )
 
     def _experiments(self) -> list[Mapping[str, Any]]:
-        """All experiments, and the trainings of methods that their methods begin with."""
-        found: list[Mapping[str, Any]] = list(self.config["experiments"])
-        for experiment in found:  # grows on the way
-            after = (self.config["methods"].get(experiment.get("method")) or {}).get("after") or {}
-            found += [{"method": other} for other in after.values() if {"method": other} not in found]
-        return found
-
-    def _beginning(self, method: str) -> str:
-        """The method whose encoder this one has: its own, or that of the generator it begins with."""
-        generator = (self.config["methods"][method].get("after") or {}).get("generator")
-        return self._beginning(generator) if generator else method
+        """All experiments, and the trainings of methods that their methods start from."""
+        names = [e["method"] for e in self.config["experiments"] if "method" in e]
+        behind = [far for name in names for far in methods_behind(self.config["methods"], name)]
+        return [*self.config["experiments"], *({"method": name} for name in dict.fromkeys(behind))]
 
     def _localize(self, method: str, localization: str, *_: str) -> None:
-        entry = self.config["localizations"][localization] or {}
-        places = (f"methods.{self._beginning(method)}.", f"localizations.{localization}.")
+        entry = self.config["localizations"][localization]
+        places = (f"methods.{encoder_of(self.config['methods'], method)}.", f"localizations.{localization}.")
         networks = [network for place in places for network in self._networks(place)]
         side = entry.get("image_size") or max(PHOTO)
-        finest = max(entry.get("scales") or [1.0])  # whose grid is stored, unless a stride is set
+        finest = max(entry["scales"])  # whose grid is stored, unless a stride is set
         cells = (side / (entry.get("stride") or networks[0].stride / finest)) ** 2 if networks else 0.0
         seconds = self.images.train * _views(entry) * side**2 * sum(network.seconds for network in networks)
         self._add("localize", seconds, 2 * self.images.train * cells * (self.images.classes + 1))
@@ -200,17 +196,17 @@ class Estimate:
         place = f"segmenters.{steps[-1]}"
         entry = self.config["segmenters"][steps[-1]]
         self._train("train_segmenter", place, entry)
-        prediction = entry.get("prediction") or {}
+        prediction = entry["prediction"]
         pixels = (prediction.get("image_size") or math.sqrt(self.images.pixels)) ** 2 * _views(prediction)
         seconds = self.images.val * pixels * sum(network.seconds for network in self._networks(f"{place}."))
         seconds += self._refinement_seconds(f"{place}.prediction.crf", self.images.val)
         self._add("segment", seconds, self.images.val * self.images.pixels * MASK_BYTES_PER_PIXEL)
 
     def _train(self, stage: str, place: str, entry: Mapping[str, Any]) -> None:
-        training, networks = entry.get("training") or {}, self._networks(f"{place}.")
+        training, networks = entry["training"], self._networks(f"{place}.")
         side, cached = training.get("image_size") or max(PHOTO), bool(training.get("cache_features"))
         epochs = sum(phase.get("epochs", 1) for phase in training.get("phases") or [])
-        backward = 1 if (entry.get("model") or {}).get("unfrozen_blocks") == 0 else 3
+        backward = 1 if entry["model"].get("unfrozen_blocks") == 0 else 3
         forward = self.images.train * side**2 * sum(network.seconds for network in networks)
         weights = 4.0 * sum(network.parameters for network in networks)
         features = sum(2.0 * (side / n.stride) ** 2 * n.channels * self.images.train for n in networks)
@@ -227,4 +223,4 @@ class Estimate:
 
 def _views(entry: Mapping[str, Any]) -> float:
     """Pixels seen over all scales and mirrored views, for one of scale 1."""
-    return sum(scale**2 for scale in entry.get("scales") or [1.0]) * (2 if entry.get("flip", True) else 1)
+    return sum(scale**2 for scale in entry["scales"]) * (2 if entry["flip"] else 1)

@@ -128,17 +128,15 @@ def _jobs(config: Mapping[str, Any]) -> Iterator[Job]:
         yield place, place, partial(measure_refinement, entry.get("type", name), settings, place)
     for name, entry in _used(config, "segmenters", "segmenter"):
         place = f"segmenters.{name}.prediction.crf"
-        if crf := (entry.get("prediction") or {}).get("crf"):
+        if crf := entry["prediction"].get("crf"):
             yield place, place, partial(measure_refinement, "crf", crf, place)
 
 
 def _used(config: Mapping[str, Any], block: str, step: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     names = [e[step] for e in config["experiments"] if e.get(step)]
     for name in names:  # grows on the way by the methods that methods begin with
-        if name not in (config.get(block) or {}):
+        if name not in config[block]:
             raise InputError(f"experiments: no '{name}' under {block}; define it, or correct the name")
-        names += [
-            other for other in ((config[block][name] or {}).get("after") or {}).values() if other not in names
-        ]
+        names += [other for other in config[block][name].get("after", {}).values() if other not in names]
     for name in dict.fromkeys(names):
-        yield name, config[block][name] or {}
+        yield name, config[block][name]

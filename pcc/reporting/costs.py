@@ -4,17 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-# Folders of artifacts, and the stage that leaves them.
-ARTIFACTS = {
-    "data": "prepare",
-    "classifier": "train",
-    "maps": "localize",
-    "boundary": "train_boundary",
-    "boundaries": "boundaries",
-    "pseudo_masks": "pseudo_masks",
-    "segmenter": "train_segmenter",
-    "predictions": "segment",
-}
+from pcc.results import ARTIFACTS
+
 COLUMNS = ["stage", "job", "seconds", "peak_memory_mb"]
 
 

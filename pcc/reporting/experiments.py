@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pcc.reporting.tables import CHAIN, chain
+from pcc.reporting.tables import chain
+from pcc.results import BY_MASKS, KINDS, choices_of, is_unfinished, shards
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import read_json
-
-KINDS = ("maps", "pseudo_masks", "predictions")  # in the order of the workflow
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Step:
     @property
     def supervised(self) -> bool:
         """Whether it was trained on true masks."""
-        return self.path.split("/")[0] == "masks"
+        return self.path.split("/")[0] == BY_MASKS
 
 
 @dataclass(frozen=True)
@@ -57,11 +56,11 @@ def find_steps(results: Path) -> list[Step]:
         InputError: a metrics.json that `evaluate` did not write.
     """
     found = [
-        (folder.parent, kind, shards)
+        (folder.parent, kind, found_shards)
         for seed in sorted(results.glob("*/seed-*/"))
         for kind in KINDS
         for folder in sorted(seed.rglob(kind))
-        if (shards := _shards(folder, kind)) and not _hidden(folder.relative_to(results))
+        if (found_shards := shards(folder, kind)) and not is_unfinished(folder.relative_to(results))
     ]
     scores = {(home, kind): _score(home / "metrics.json", kind) for home, kind, _ in found}
     chosen_with_masks = {home for (home, _), (_, oracle) in scores.items() if oracle}
@@ -98,24 +97,8 @@ def experiments_of(steps: Sequence[Step]) -> list[Experiment]:
 
 def name_of(path: str) -> str:
     """``pcc/seed-0/cam/crf`` → ``pcc / cam / crf, seed 0``; what was trained on masks is so called."""
-    method, seed, *rest = path.split("/")
-    choices: dict[str, object] = dict.fromkeys(CHAIN)
-    if method == "masks":
-        choices |= {"supervision": "masks", "segmenter": " / ".join(rest)}
-    else:
-        choices |= {"supervision": "labels", **dict(zip(CHAIN, (method, *rest), strict=False))}
-    return f"{chain(choices | {'oracle': False})}, {seed.replace('-', ' ')}"
-
-
-def _shards(folder: Path, kind: str) -> tuple[Path, ...]:
-    if kind == "maps":
-        return tuple(sorted(p for p in folder.glob("*.safetensors") if not p.name.startswith(".")))
-    return tuple(sorted(p for p in folder.glob("*/") if not p.name.startswith(".")))
-
-
-def _hidden(path: Path) -> bool:
-    """Whether it lies in the working folder of a stage that is not finished."""
-    return any(part.startswith(".") for part in path.parts)
+    choices = choices_of(path)
+    return f"{chain(choices | {'oracle': False})}, seed {choices['seed']}"
 
 
 def _score(path: Path, kind: str) -> tuple[float | None, bool]:

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from pcc.reporting.experiments import KINDS
-from pcc.reporting.tables import CHAIN, chain, markdown, percent
+from pcc.configuration import CHAIN
+from pcc.reporting.tables import chain, markdown, percent
+from pcc.results import KINDS
 
 SHOWN = 5
 

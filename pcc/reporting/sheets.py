@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from pcc.artifacts.maps import Maps
 from pcc.artifacts.masks import read_mask
+from pcc.configuration import CHAIN
 from pcc.data.images import read_image
 from pcc.data.manifest import Record
 from pcc.figures.pictures import ERRORS, Row, class_legend, contact_sheet, errors, heat, overlay
@@ -109,7 +110,7 @@ def strongest(maps: Maps) -> Float[np.ndarray, "H W"]:
 def title_of(result: Mapping[str, Any]) -> str:
     """Which experiment and step, on which split, and its score."""
     chosen = result["experiment"]
-    steps = [chosen.get(k) for k in ("method", "localization", "refinement", "segmenter")]
+    steps = [chosen.get(k) for k in CHAIN]
     chain = " / ".join(str(step) for step in steps if step) or "?"
     if chosen.get("supervision") == "masks":
         chain = f"true masks / {chain}"

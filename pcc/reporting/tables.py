@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-CHAIN = ("method", "localization", "refinement", "segmenter")
+from pcc.configuration import CHAIN
+
 CHOICES = ("dataset", "supervision", *CHAIN)
 CONDITIONS = (
     "kind",

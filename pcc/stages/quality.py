@@ -12,7 +12,8 @@ from pcc.artifacts.maps import Maps, read_maps
 from pcc.artifacts.masks import read_mask
 from pcc.artifacts.provenance import Job
 from pcc.data.manifest import Manifest
-from pcc.quality import SIGNS, TRUSTED, certainty, shares, soft_iou, usualness, winners
+from pcc.maps import soft_iou, winners
+from pcc.quality import SIGNS, TRUSTED, certainty, shares, usualness
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import write_text
 from pcc.runtime.progress import track

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from pcc.artifacts.losses import LOSS_COLUMNS
 from pcc.figures import charts
 from pcc.figures.canvas import save
 from pcc.figures.nouns import nearest_nouns
 from pcc.reporting.costs import by_stage, disk, times
-from pcc.reporting.experiments import KINDS
 from pcc.reporting.failures import Experiment, best_of_last_step
 from pcc.reporting.partitions import clusters_picture, comparison_table
 from pcc.reporting.tables import (
@@ -29,18 +29,12 @@ from pcc.reporting.tables import (
     summary_table,
 )
 from pcc.reporting.text import Run, Tables, config_text, report_text, scores_table
+from pcc.results import KINDS
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import read_json, write_text
 from pcc.runtime.progress import log
 from pcc.runtime.stage import stage
 
-LOSS_COLUMNS = (
-    "phase",
-    "epoch",
-    "step",
-    "lr",
-    "loss",
-)  # what stands in losses.csv besides the parts of the loss
 SEED = re.compile(r"seed-\d+")
 
 

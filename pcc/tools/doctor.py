@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pcc import mean_field
+from pcc.configuration import complete
 from pcc.planning.estimate import Estimate, count_images, data_paths
 from pcc.planning.measuring import backbones_in, measure
 from pcc.runtime.errors import InputError
@@ -84,7 +85,7 @@ def doctor(
     console.print(findings_table(findings, configfile))
     if counted.train:
         console.print(
-            f"\nExpected on this machine, one job after another, {len(config.get('seeds', [0]))} seed(s); "
+            f"\nExpected on this machine, one job after another, {len(config['seeds'])} seed(s); "
             f"an order of magnitude, measured in {duration(time.monotonic() - started)}:"
         )
         console.print(times_table(expected))
@@ -173,7 +174,7 @@ def data(config: Mapping[str, Any]) -> list[Finding]:
 
 def disk(config: Mapping[str, Any], expected: Estimate) -> Finding:
     """Free space where the results go against what is expected."""
-    results = Path(config.get("results", "results")).absolute()
+    results = Path(config["results"]).absolute()
     there = next(folder for folder in (results, *results.parents) if folder.exists())
     free, needed = shutil.disk_usage(there).free, expected.kept + expected.passing
     passing = f"{expected.passing / GIB:.2f} only while training"
@@ -212,4 +213,4 @@ def _read(configfile: Path) -> dict[str, Any]:
         raise InputError(
             f"{configfile}: not a configuration of this workflow; it needs {' and '.join(needed)}"
         )
-    return config
+    return complete(config)

@@ -28,6 +28,7 @@ from pcc.ids import BACKGROUND, palette
 from pcc.models.backbones import Backbone
 from pcc.models.segmenter import Segmenter, load_segmenter
 from pcc.models.smp import SegmentationModels
+from pcc.results import data_above
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import digest, partial_path, read_json, write_json, write_text
 from pcc.runtime.progress import log
@@ -102,8 +103,7 @@ def _facts(folder: Path) -> dict[str, Any]:
     prediction, source = prediction_settings(folder)
     provenance = folder / "provenance.json"
     metrics = above / "metrics.json"
-    beside = [p / "data" / "dataset.json" for p in folder.absolute().parents]
-    dataset = next((file for file in beside if file.is_file()), None)
+    dataset = data_above(folder, "dataset.json")
     facts: dict[str, Any] = {
         "description": read_description(folder),
         "provenance": read_json(provenance) if provenance.is_file() else None,

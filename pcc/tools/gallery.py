@@ -13,6 +13,7 @@ from pcc.data.manifest import Dataset, Manifest, Record
 from pcc.gallery.data import page_data, write_page
 from pcc.gallery.layers import Facts, Job, Layer, is_fresh, jobs, make, read_made, write, write_made
 from pcc.reporting.experiments import Step, experiments_of, find_steps
+from pcc.results import MANIFEST
 from pcc.runtime.errors import InputError
 from pcc.runtime.parallel import map_in_processes
 from pcc.runtime.progress import log, track
@@ -67,7 +68,7 @@ def read_results(results: Path) -> Manifest:
     """
     if not results.is_dir():
         raise InputError(f"{results}: no such folder; name a data set's results, such as results/shapes")
-    manifest = results / "data" / "manifest.csv"
+    manifest = results / MANIFEST
     if not manifest.is_file():
         raise InputError(f"{results}: not a data set's results, as there is no data/manifest.csv in it")
     data = Manifest.read(manifest)

@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pcc.clusters.chat import ADDRESS, KEY
+from pcc.configuration import complete
 from pcc.data.checks import find_problems
 from pcc.data.manifest import SPLITS, Manifest
 from pcc.models.backbones import Backbone
@@ -116,7 +117,7 @@ def init(
     proposal, expected = fit(proposal, _images(manifest), threads)
     text = configuration(proposal, output.as_posix())
     write_text(output, text)
-    _tell(found.told, manifest, left_out, yaml.safe_load(text), proposal, expected)
+    _tell(found.told, manifest, left_out, complete(yaml.safe_load(text)), proposal, expected)
     _tell_next(output, proposal)
 
 
@@ -149,12 +150,12 @@ def fit(proposal: Proposal, images: Images, threads: int) -> tuple[Proposal, Est
     Raises:
         InputError: a part of the configuration cannot be used here.
     """
-    networks, refinements, problems = measure(yaml.safe_load(configuration(proposal, "")))
+    networks, refinements, problems = measure(complete(yaml.safe_load(configuration(proposal, ""))))
     if problems:
         raise InputError(problems)
 
     def judge(proposal: Proposal) -> Estimate:
-        config = yaml.safe_load(configuration(proposal, ""))
+        config = complete(yaml.safe_load(configuration(proposal, "")))
         return Estimate(config, images, networks, refinements, threads)
 
     most = max(LEAST_TIME, TIME_PER_IMAGE * (images.train + images.val))

@@ -10,6 +10,7 @@ import pandas as pd
 from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
+from pcc.artifacts.losses import LOSS_COLUMNS
 from pcc.artifacts.maps import Maps, read_maps
 from pcc.artifacts.masks import read_mask
 from pcc.data.images import read_image
@@ -21,6 +22,7 @@ from pcc.ids import BACKGROUND
 from pcc.maps import resize
 from pcc.reporting.partitions import clusters_picture
 from pcc.reporting.sheets import strongest, title_of
+from pcc.results import data_above
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import read_json
 from pcc.runtime.progress import log
@@ -120,7 +122,7 @@ def _draw_metrics(shown: Shown) -> Figure:
 
 def _draw_losses(shown: Shown) -> Figure:
     table = pd.read_csv(shown.path)
-    named = [c for c in table.columns if c not in ("phase", "epoch", "step", "lr", "loss")]
+    named = [c for c in table.columns if c not in LOSS_COLUMNS]
     lines: dict[str, charts.Line] = {
         c: (table["step"][table[c].notna()].to_numpy(), table[c].dropna().to_numpy()) for c in named
     }
@@ -206,10 +208,8 @@ def find_manifest(shown: Shown) -> Path:
     """The manifest given, or ``data/manifest.csv`` in the nearest folder above the artifact."""
     if shown.manifest is not None:
         return shown.manifest
-    for folder in shown.path.absolute().parents:
-        for candidate in (folder / "data" / "manifest.csv", folder / "manifest.csv"):
-            if candidate.is_file():
-                return candidate
+    if found := data_above(shown.path, "manifest.csv"):
+        return found
     raise InputError(f"{shown.path}: no data/manifest.csv in a folder above it; name it with --manifest")
 
 

@@ -7,10 +7,8 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+from pcc.artifacts.losses import LOSS_COLUMNS, LOSSES
 from pcc.runtime.files import atomic_path
-
-LOSSES = "losses.csv"
-COLUMNS = ("phase", "epoch", "step", "lr", "loss")
 
 
 class LossLog:
@@ -66,7 +64,7 @@ class LossLog:
 
     def _read(self) -> list[dict[str, Any]]:
         with self.path.open(newline="", encoding="utf-8") as file:
-            return [{k: v for k, v in row.items() if v or k in COLUMNS} for row in csv.DictReader(file)]
+            return [{k: v for k, v in row.items() if v or k in LOSS_COLUMNS} for row in csv.DictReader(file)]
 
     def close(self) -> None:
         """Close TensorBoard's file."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from accelerate import PartialState
 
+from pcc.artifacts.losses import LOSSES
 from pcc.artifacts.networks import DESCRIPTION, WEIGHTS, write_weights
 from pcc.artifacts.provenance import Job
 from pcc.data.manifest import Manifest, Record
@@ -17,7 +18,6 @@ from pcc.runtime.hardware import device
 from pcc.trainable import Trainable
 from pcc.training.batches import loader_processes
 from pcc.training.loop import Recipe, fit
-from pcc.training.losses import LOSSES
 from pcc.training.samples import Augmentation, TrainingSamples
 
 

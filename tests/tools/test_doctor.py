@@ -7,6 +7,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from pcc.configuration import complete
 from pcc.planning.estimate import Estimate, Images, count_images
 from pcc.planning.measuring import Network, _used, backbones_in, measure
 from pcc.runtime.errors import InputError
@@ -68,9 +69,9 @@ def test_methods_that_begin_with_others_cost_what_those_cost_too(tmp_path: Path)
     settings["experiments"] = [{"method": "refined", "localization": "cam"}]
     networks = {"methods.cam.model.backbone": Network(1e-6, 16, 8, 100)}
     images = Images(10, 0, 1.0, 100.0, "here")
-    both = Estimate(settings, images, networks, {}, 1)
+    both = Estimate(complete(settings), images, networks, {}, 1)
     settings["experiments"] = [{"method": "cam", "localization": "cam"}]
-    alone = Estimate(settings, images, networks, {}, 1)
+    alone = Estimate(complete(settings), images, networks, {}, 1)
     assert alone.seconds["train"] > 0
     assert both.seconds["train"] == pytest.approx(2 * alone.seconds["train"])
     assert both.seconds["localize"] == pytest.approx(alone.seconds["localize"])
@@ -136,7 +137,7 @@ def test_estimate_is_the_arithmetic_described(tmp_path: Path) -> None:
         "segmenters.light.model.backbone": Network(seconds=1e-4, stride=8, channels=4, parameters=50),
     }
     images = Images(train=10, val=4, classes=2.0, pixels=375 * 500 / 2, source="here")
-    found = Estimate(config(tmp_path), images, networks, {"refinements.argmax": 0.5}, processes=2)
+    found = Estimate(complete(config(tmp_path)), images, networks, {"refinements.argmax": 0.5}, processes=2)
     seeds, epochs, pixels = 2, 5, 32**2
     assert found.seconds["train"] == pytest.approx(seeds * 10 * epochs * 3 * pixels * 1e-3)
     assert found.seconds["localize"] == pytest.approx(seeds * 10 * (1 + 4) * 2 * pixels * 1e-3)
@@ -160,7 +161,7 @@ def test_coco_fits_in_8_gb_of_maps_for_each_localization() -> None:
     }
     for method, localization in steps:
         alone = settings | {"experiments": [{"method": method, "localization": localization}]}
-        stored = Estimate(alone, images, networks, {}, processes=1).stored
+        stored = Estimate(complete(alone), images, networks, {}, processes=1).stored
         assert 0 < stored["localize"] <= 8e9, (method, localization)
 
 
@@ -182,7 +183,7 @@ def test_cached_features_are_computed_once_and_take_disk(tmp_path: Path) -> None
     settings["methods"]["cam"]["training"]["cache_features"] = True
     network = Network(seconds=1e-3, stride=8, channels=4, parameters=100)
     images = Images(10, 4, 2.0, 1.0, "here")
-    found = Estimate(settings, images, {"methods.cam.model.backbone": network}, {}, processes=1)
+    found = Estimate(complete(settings), images, {"methods.cam.model.backbone": network}, {}, processes=1)
     assert found.seconds["train"] == pytest.approx(10 * 32**2 * 1e-3)
     assert found.passing == pytest.approx(3 * 400 + 10 * 4 * 4 * 4 * 2)
 

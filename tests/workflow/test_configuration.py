@@ -10,6 +10,8 @@ import yaml
 from configuration import check_config, typed
 from snakemake.exceptions import WorkflowError
 
+from pcc.configuration import schema
+
 ROOT = Path(__file__).parents[2]
 GOOD: dict[str, Any] = {
     "dataset": {"name": "toy", "format": "shapes"},
@@ -151,19 +153,18 @@ def test_shipped_configurations_are_good(file: Path) -> None:
     check_config(yaml.safe_load(file.read_text()), ROOT)
 
 
-def described(schema: dict[str, Any], where: str = "") -> list[str]:
+def described(rules: dict[str, Any], where: str = "") -> list[str]:
     """Keys of the schema that have no description."""
     missing = []
-    for key, inner in schema.get("properties", {}).items():
+    for key, inner in rules.get("properties", {}).items():
         missing += [] if "description" in inner else [f"{where}.{key}"]
         missing += described(inner, f"{where}.{key}")
     for deeper in ("items", "additionalProperties"):
-        if isinstance(schema.get(deeper), dict):
-            missing += described(schema[deeper], f"{where}[]")
+        if isinstance(rules.get(deeper), dict):
+            missing += described(rules[deeper], f"{where}[]")
     return missing
 
 
 def test_every_key_is_described() -> None:
-    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
-    assert described(schema) == []
+    assert described(schema()) == []
     assert described({"properties": {"a": {}}}) == [".a"]

@@ -1,6 +1,9 @@
 from pathlib import Path
 
-from experiments import branches, files_in, initial_weights, published, scoring_settings
+from experiments import initial_weights, published, scoring_settings
+
+from pcc.configuration import files_in
+from pcc.results import branches
 
 CONFIG = {
     "seeds": [0, 1],

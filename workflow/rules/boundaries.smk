@@ -27,7 +27,7 @@ rule train_boundary:
         runtime=lambda wildcards, attempt: 720 * attempt,
         device=1,
     params:
-        folder=lambda wildcards, output: Path(output.weights).parent,
+        folder=subpath(output.weights, parent=True),
         masks=lambda wildcards, input: [f"--masks={folder}" for folder in input.masks],
         settings=lambda wildcards: as_json({k: boundary(wildcards)[k] for k in ("model", "training")}),
         code=code_of("pcc.stages.train_boundary"),
@@ -61,7 +61,7 @@ rule boundaries:
         runtime=lambda wildcards, attempt: 120 * attempt,
         device=1,
     params:
-        folder=lambda wildcards, input: Path(input.weights).parent,
+        folder=subpath(input.weights, parent=True),
         settings=lambda wildcards: as_json({k: v for k, v in boundary(wildcards).items() if k == "precision"}),
         code=code_of("pcc.stages.boundaries"),
     shell:

@@ -3,22 +3,21 @@
 import json
 import os
 import re
+import sys
 from pathlib import Path
 
-from configuration import BLOCKS, check_config, typed
-from experiments import (
-    STEPS,
-    branches,
-    chosen_by_masks,
-    files_in,
-    last_step,
-    methods_behind,
-    published,
-    scoring_settings,
-)
-from fingerprints import Code
-from scheduling import without_needless_rounds
 from snakemake.utils import update_config
+
+# What runs, and what is fingerprinted, is this code, whatever is installed.
+sys.path.insert(0, str(workflow.basedir))
+
+from configuration import check_config, typed
+from experiments import chosen_by_masks, published, scoring_settings
+from fingerprints import Code
+from pcc.configuration import files_in, methods_behind, settings_of
+from pcc.configuration import module_of as module_named
+from pcc.results import NETWORKS, STEPS, branches, last_step
+from scheduling import without_needless_rounds
 
 update_config(config, typed(workflow.config_settings.config or {}))
 check_config(config, Path(workflow.basedir))
@@ -116,7 +115,7 @@ def trainings():
 
 
 def losses():
-    folders = {"train": "classifier", "train_boundary": "boundary", "train_segmenter": "segmenter"}
+    folders = {rule_name: folder for folder, rule_name in NETWORKS.items()}
     return [
         f"<results>/{branch}/{folders[rule_name]}/losses.csv" for branch, rule_name in trainings().items()
     ]
@@ -140,10 +139,14 @@ def targets():
     return unscored + ["<results>/summary.csv", *sum(pictures().values(), [])] * bool(scored)
 
 
+def chosen(part, wildcards):
+    """The name of the entry that the wildcards choose for a part."""
+    return BRANCHES[wildcards.branch][part] if "branch" in wildcards.keys() else wildcards[part]
+
+
 def entry(part, wildcards, *keys):
     """The settings of the entry that the wildcards choose for a part; with `keys`, only those."""
-    name = BRANCHES[wildcards.branch][part] if "branch" in wildcards.keys() else wildcards[part]
-    settings = {BLOCKS[part].names_module: name, **config[BLOCKS[part].key][name]}
+    settings = settings_of(config, part, chosen(part, wildcards))
     return {key: settings[key] for key in keys or settings}
 
 
@@ -163,9 +166,7 @@ def methods_with_nouns():
 def method_modules(wildcards):
     """The modules of a method and of those it begins with, each once, and what chooses epochs if masks do."""
     methods = config["methods"]
-    modules = [
-        f"pcc.methods.{methods[name].get('type', name)}" for name in methods_behind(methods, wildcards.method)
-    ]
+    modules = [module_named(config, "method", name) for name in methods_behind(methods, wildcards.method)]
     return [*dict.fromkeys(modules), *["pcc.scoring.selection"] * chosen_by_masks(methods[wildcards.method])]
 
 
@@ -193,7 +194,7 @@ def refinement_settings(wildcards):
 
 def module_of(part, wildcards):
     """The module that this entry chooses by name."""
-    return f"{BLOCKS[part].package}.{entry(part, wildcards)[BLOCKS[part].names_module]}"
+    return module_named(config, part, chosen(part, wildcards))
 
 
 def as_json(settings):

@@ -3,37 +3,14 @@
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from snakemake.exceptions import WorkflowError
 
+from pcc.configuration import BLOCKS, CHAIN, fill_in, schema
 
-class Block(NamedTuple):
-    """Named entries of the configuration.
-
-    Attributes:
-        key: of the block.
-        package: of the modules that entries choose by name.
-        defines: the line by which such a module is known among the package's others.
-        names_module: the key of an entry that names its module; the entry's own name is its default.
-    """
-
-    key: str
-    package: str
-    defines: str
-    names_module: str = "type"
-
-
-BLOCKS = {
-    "clusters": Block("clusters", "pcc.clusters.providers", r"def propose\b", "provider"),
-    "method": Block("methods", "pcc.methods", r"class \w+\(Method\)"),
-    "localization": Block("localizations", "pcc.localizations", r"class Localization\b"),
-    "refinement": Block("refinements", "pcc.refine", r"def refine\b"),
-    "segmenter": Block("segmenters", "pcc.models", r"class \w+\(Segmenter\)"),
-}
-CHAIN = ("method", "localization", "refinement", "segmenter")
 # What YAML 1.1 reads as text, though people mean a number.
 EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?e[-+]?\d+", re.IGNORECASE)
 
@@ -48,10 +25,10 @@ def check_config(config: dict[str, Any], root: Path) -> None:
     Raises:
         WorkflowError: a line for each unknown or missing key, wrong value or reference to an undefined entry.
     """
-    schema = yaml.safe_load((root / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
-    problems = [line for error in Draft202012Validator(schema).iter_errors(config) for line in explain(error)]
+    rules = schema()
+    problems = [line for error in Draft202012Validator(rules).iter_errors(config) for line in explain(error)]
     if not problems:
-        fill_in(config, schema)
+        fill_in(config, rules)
         problems = [
             *undefined(config),
             *incomplete(config),
@@ -97,20 +74,6 @@ def explain(error: ValidationError) -> list[str]:
         case "pattern":
             return [f"{where}: {given!r} names a folder; use letters, digits, '_', '-' and '.'"]
     return [f"{where}: {error.message}"]
-
-
-def fill_in(value: Any, schema: Mapping[str, Any]) -> None:
-    """Set the defaults of the schema, block by block."""
-    if isinstance(value, list):
-        for item in value:
-            fill_in(item, schema.get("items", {}))
-    elif isinstance(value, dict):
-        known = schema.get("properties", {})
-        for key, inner in known.items():
-            if "default" in inner:
-                value.setdefault(key, inner["default"])
-        for key, item in value.items():
-            fill_in(item, known.get(key) or schema.get("additionalProperties") or {})
 
 
 def undefined(config: Mapping[str, Any]) -> Iterator[str]:

@@ -114,8 +114,8 @@ rule report:
         files=lambda wildcards, input: [
             f"--{kind}={path}" for kind in ("metrics", "losses", "clusters", "nouns") for path in input[kind]
         ],
-        folder=lambda wildcards, output: Path(output.text).parent,
-        results=lambda wildcards, output: Path(output.summary).parent,
+        folder=subpath(output.text, parent=True),
+        results=subpath(output.summary, parent=True),
         settings=as_json({"published": published(config), "config": config}),
         code=code_of("pcc.stages.report"),
     shell:

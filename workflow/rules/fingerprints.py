@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+# Shows how far a stage is, and changes nothing that a stage writes.
+SHOWS = "runtime.progress"
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -26,6 +28,7 @@ class Code:
 
     def __init__(self, root: Path, package: str = "pcc") -> None:
         self.root, self.package = root, package
+        self.ignored = {package, f"{package}.{SHOWS}"}
         # A workflow asks once per job, and its code does not change meanwhile.
         self.fingerprint = cache(self._fingerprint)
         self._tree = cache(self._parse)
@@ -43,7 +46,7 @@ class Code:
         waiting = list(modules)
         while waiting:
             name = waiting.pop()
-            if name in found or name == self.package or self._file(name) is None:
+            if name in found or name in self.ignored or self._file(name) is None:
                 continue
             found.add(name)
             # Importing a.b.c runs a.b as well.

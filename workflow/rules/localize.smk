@@ -22,7 +22,7 @@ rule localize:
         runtime=lambda wildcards, attempt: 120 * attempt,
         device=1,
     params:
-        folder=lambda wildcards, input: Path(input.weights).parent,
+        folder=subpath(input.weights, parent=True),
         settings=lambda wildcards: as_json(entry("localization", wildcards)),
         code=lambda wildcards: code_of(
             "pcc.stages.localize",

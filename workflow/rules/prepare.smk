@@ -18,7 +18,7 @@ rule prepare:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=120,
     params:
-        folder=lambda wildcards, output: Path(output.manifest).parent,
+        folder=subpath(output.manifest, parent=True),
         settings=as_json(DATASET),
         code=code_of("pcc.stages.prepare", f"pcc.readers.{DATASET['format']}"),
     shell:

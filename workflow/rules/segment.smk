@@ -24,7 +24,7 @@ rule train_segmenter:
         runtime=lambda wildcards, attempt: 720 * attempt,
         device=1,
     params:
-        folder=lambda wildcards, output: Path(output.weights).parent,
+        folder=subpath(output.weights, parent=True),
         masks=lambda wildcards, input: [f"--masks={folder}" for folder in input.masks]
         or "--supervision=masks",
         seed=lambda wildcards: BRANCHES[wildcards.branch]["seed"],
@@ -56,9 +56,13 @@ rule segment:
         runtime=lambda wildcards, attempt: 120 * attempt,
         device=1,
     params:
-        folder=lambda wildcards, input: Path(input.weights).parent,
+        folder=subpath(input.weights, parent=True),
         settings=lambda wildcards: as_json(entry("segmenter", wildcards)["prediction"]),
-        code=lambda wildcards: code_of("pcc.stages.segment", module_of("segmenter", wildcards)),
+        code=lambda wildcards: code_of(
+            "pcc.stages.segment",
+            module_of("segmenter", wildcards),
+            *["pcc.refine.crf"] * bool(entry("segmenter", wildcards)["prediction"].get("crf")),
+        ),
     shell:
         "python -m pcc segment --manifest {input.manifest:q} --segmenter {params.folder:q}"
         " --shard {wildcards.shard} --output {output:q} --settings {params.settings:q}"

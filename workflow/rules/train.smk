@@ -31,7 +31,7 @@ rule train:
         runtime=lambda wildcards, attempt: 720 * attempt,
         device=1,
     params:
-        folder=lambda wildcards, output: Path(output.weights).parent,
+        folder=subpath(output.weights, parent=True),
         after=lambda wildcards, input: [
             f"--after={role}={Path(weights).parent}"
             for role, weights in zip(begins_with(wildcards), input.after[::2])
@@ -63,7 +63,7 @@ rule nouns:
         mem_mb=lambda wildcards, attempt: 3000 * attempt,
         runtime=30,
     params:
-        folder=lambda wildcards, input: Path(input.weights).parent,
+        folder=subpath(input.weights, parent=True),
         settings=lambda wildcards: as_json({"words": config["methods"][wildcards.method]["nouns"]}),
         code=code_of("pcc.stages.nouns"),
     shell:
