@@ -13,7 +13,6 @@ from PIL import Image
 from pcc.artifacts.masks import write_mask
 from pcc.data.manifest import Dataset, Manifest, Record
 
-pytest_plugins = ["tiny_results"]  # in tests/helpers
 torch.set_num_threads(1)
 settings.register_profile("pcc", deadline=None)  # a busy machine is no fault
 settings.load_profile("pcc")

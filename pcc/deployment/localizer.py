@@ -35,10 +35,10 @@ class Localizer:
         precision: ``no`` (fp32), ``bf16``, ``fp16``, or ``auto``: bf16 where the hardware has it.
 
     Example:
-        >>> localizer = Localizer.load(demo / "pcc/seed-0/classifier")
-        >>> maps = localizer(demo / "data/images/train_00000.png", ["striped_kite"])
+        >>> localizer = Localizer.load(classifier)  # such as results/shapes/pcc/seed-0/classifier
+        >>> maps = localizer("cat.png", ["cat", "boat"])
         >>> maps.classes, maps.values.shape[0], maps.size
-        ((0, 4), 2, (96, 96))
+        ((0, 1, 3), 3, (32, 48))
     """
 
     def __init__(

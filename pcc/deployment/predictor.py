@@ -65,11 +65,11 @@ class Predictor:
     Example:
         >>> predictor = Predictor.load(segmenter)  # a folder of `pcc export`, or results/.../SEGMENTER
         >>> mask = predictor("cat.png")
-        >>> mask.shape, mask.dtype, predictor.classes[int(mask.max())] in predictor.classes
-        ((32, 32), dtype('uint8'), True)
+        >>> mask.shape, mask.dtype
+        ((32, 48), dtype('uint8'))
         >>> mask, probabilities = predictor("cat.png", probabilities=True)
-        >>> probabilities.shape
-        (4, 32, 32)
+        >>> probabilities.shape, predictor.classes
+        ((4, 32, 48), ('background', 'cat', 'dog', 'boat'))
     """
 
     def __init__(self, network: Network, settings: Prediction, classes: Sequence[str]) -> None:

@@ -1,6 +1,5 @@
 """What ways of localization share that group cells by likeness, with features of the method or of a second network."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from jaxtyping import Float
@@ -23,21 +22,18 @@ class Grouping(cam.Localization):
         features: settings of a second, frozen `Backbone` (names from one network, grouping from another); None takes
             the method's own features.
         feature_size: side of the square that the second backbone sees, pixels; None: as the method.
-        stride: see `cam.Localization`.
+        settings: of `cam.Localization`.
     """
 
     def __init__(
         self,
         method: Method,
         *,
-        scales: Sequence[float] = (1.0,),
-        flip: bool = True,
-        multiple_of: int = 1,
         features: dict[str, Any] | None = None,
         feature_size: int | None = None,
-        stride: int | None = None,
+        **settings: Any,
     ) -> None:
-        super().__init__(method, scales=scales, flip=flip, multiple_of=multiple_of, stride=stride)
+        super().__init__(method, **settings)
         self.backbone = None if features is None else call_with(Backbone, features, "features")
         self.feature_size = feature_size
 

@@ -37,9 +37,7 @@ def call_with(function: Callable[..., T], settings: Mapping[str, Any], where: st
     Raises:
         InputError: unknown and missing keys with the allowed names, and values of another type, all at once.
     """
-    parameters = inspect.signature(function).parameters
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    named = {n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    named, hints, open_ended = _parameters(function)
     allowed = [n for n in named if n not in fixed]
     problems = [
         f"{where}: unknown setting '{key}'; allowed: {', '.join(allowed) or 'none'}"
@@ -48,7 +46,6 @@ def call_with(function: Callable[..., T], settings: Mapping[str, Any], where: st
     ]
     required = [n for n in allowed if named[n].default is inspect.Parameter.empty]
     problems += [f"{where}: setting '{key}' is missing" for key in required if key not in settings]
-    hints = get_type_hints(function.__init__ if inspect.isclass(function) else function)
     checked: dict[str, Any] = {}
     for key, value in settings.items():
         try:
@@ -62,6 +59,26 @@ def call_with(function: Callable[..., T], settings: Mapping[str, Any], where: st
     if problems:
         raise InputError(problems)
     return function(**fixed, **checked)
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], dict[str, Any], bool]:
+    """Keywords of a function or class, their types, and whether any other keyword is taken too.
+
+    A constructor that takes ``**settings`` hands them to that of its base class, so the base's keywords count as well.
+    """
+    named: dict[str, inspect.Parameter] = {}
+    hints: dict[str, Any] = {}
+    bases = function.__mro__ if inspect.isclass(function) else ()
+    for maker in [vars(base)["__init__"] for base in bases if "__init__" in vars(base)] or [function]:
+        parameters = inspect.signature(maker).parameters
+        keywords = {
+            n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        }
+        named, hints = {**keywords, **named}, {**get_type_hints(maker), **hints}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            named.pop("self", None)
+            return named, hints, False
+    return named, hints, True
 
 
 def _adapt(value: Any, hint: Any, where: str) -> Any:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import pytest
 
 from pcc.runtime.errors import InputError, call_with
+from pcc.runtime.plugins import load_attribute
 
 
 def stage(
@@ -48,3 +49,27 @@ def test_classes_are_checked_too() -> None:
     assert call_with(Phase, {"epochs": 3}, "x", name="n") == Phase("n", 3)
     with pytest.raises(InputError, match=r"x.epochs: invalid value 2.5"):
         call_with(Phase, {"epochs": 2.5}, "x", name="n")
+
+
+def test_keywords_of_a_base_class_are_checked_too() -> None:
+    class Base:
+        def __init__(self, size: int, flip: bool = True) -> None:
+            self.size, self.flip = size, flip
+
+    class Derived(Base):
+        def __init__(self, name: str, **settings: Any) -> None:
+            super().__init__(**settings)
+            self.name = name
+
+    assert call_with(Derived, {"size": "3"}, "x", name="n").size == 3
+    with pytest.raises(InputError) as caught:
+        call_with(Derived, {"sise": 3, "flip": "perhaps"}, "x", name="n")
+    assert [problem.split(":")[0] for problem in caught.value.problems] == ["x", "x", "x.flip"]
+    assert caught.value.problems[0] == "x: unknown setting 'sise'; allowed: size, flip"
+
+
+def test_an_unknown_key_of_any_localization_is_one_line() -> None:
+    for name in ("cam", "iscam", "affinity"):
+        localization = load_attribute("pcc.localizations", name, "Localization", "x")
+        with pytest.raises(InputError, match=r"unknown setting 'scalse'; allowed: .*scales"):
+            call_with(localization, {"scalse": [1.0]}, "localization", method=None)

@@ -38,7 +38,8 @@ ALLOWED = {
     "segment": f"{IMAGES} artifacts.masks artifacts.networks deployment.predictor models.segmenter runtime.parallel "
     "runtime.plugins",
     "evaluate": f"{MANIFEST} artifacts.clusters artifacts.maps artifacts.masks configuration data.images "
-    "figures.canvas figures.pictures maps metrics quality reporting.sheets runtime.parallel scoring.counting scoring.oracle",
+    "figures.canvas figures.pictures maps metrics quality reporting.sheets runtime.parallel "
+    "scoring.counting scoring.oracle",
     "report": "artifacts.losses clusters.partition configuration figures.canvas figures.charts figures.nouns "
     "figures.partitions reporting.costs reporting.failures reporting.partitions reporting.tables reporting.text "
     "results",
