@@ -107,7 +107,7 @@ def test_lists_and_blocks_of_the_command_line_are_read_as_yaml() -> None:
         ),
         (
             {"methods": {"pcc": {"training": {"phases": [{"lr": "1e-3"}]}}}},
-            "methods.pcc.training.loop.phases.0.lr: YAML reads 1e-3 as text; write a point and a sign, as in 1.0e-3",
+            "methods.pcc.training.phases.0.lr: YAML reads 1e-3 as text; write a point and a sign, as in 1.0e-3",
         ),
     ],
 )
