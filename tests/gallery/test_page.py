@@ -74,7 +74,7 @@ class Page:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 
     def wait(self, condition: Callable[[], Any]) -> None:
-        WebDriverWait(self.driver, 20, poll_frequency=0.05).until(lambda _: condition())
+        WebDriverWait(self.driver, 120, poll_frequency=0.05).until(lambda _: condition())
 
     def ids(self) -> list[str]:
         return list(self.js("return [...document.querySelectorAll('#grid .id')].map((e) => e.textContent)"))
