@@ -24,7 +24,7 @@ from pcc.artifacts.masks import read_mask
 from pcc.maps import resize
 from pcc.tools.gallery import gallery
 
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason=ABSENT)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (BROWSER and DRIVER), reason=ABSENT)]
 OURS, THEIRS = "pcc/seed-0/cam/crf/light", "cam/seed-0/cam/crf/light"
 MANY = 10_000
 
