@@ -8,7 +8,7 @@ BROWSER := $(VENV)/.browser
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo demo-semples test test-real test-llm test-slurm fuzz check docs bench clean
+.PHONY: demo demo-semples test test-fast test-real test-llm test-slurm fuzz check docs bench clean
 
 demo: export HF_HUB_OFFLINE := 1
 demo: export HF_HUB_DISABLE_TELEMETRY := 1
@@ -25,6 +25,9 @@ demo-semples: $(INSTALLED)  ## SemPLeS on drawn images with places, judged by a 
 
 test: check $(BROWSER)  ## everything that must pass before a change lands
 	pytest -n auto --dist loadfile
+
+test-fast: $(INSTALLED)  ## what is tested in two minutes on two cores, for in between
+	pytest -n auto --dist loadfile -m "not slow and not llm and not slurm"
 
 test-real: $(INSTALLED)  ## the tests on real images and weights in ../shared
 	pytest tests/real -rs

@@ -85,9 +85,12 @@ def resumable_directory(path: Path, key: dict[str, Any]) -> Iterator[Path]:
 
 
 def publish(source: Path, path: Path) -> None:
-    """Move a finished file or folder to ``path``, replacing what was there; a working folder loses its key."""
-    if source.is_dir():
-        (source / KEY).unlink(missing_ok=True)
+    """Move a finished file or folder to ``path``, replacing what was there.
+
+    A working folder loses what is hidden: its key, and the file that a killed run was at.
+    """
+    for hidden in source.glob(".*"):
+        hidden.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         shutil.rmtree(path)

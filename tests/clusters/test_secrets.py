@@ -12,6 +12,8 @@ from chat_server import KEY, Behaviour, ChatServer, fails, sorts
 from pcc.data.manifest import Dataset, Manifest, Record
 from pcc.runtime.files import read_json
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("bird", "boat", "bus", "cat")
 
 

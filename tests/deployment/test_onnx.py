@@ -16,6 +16,8 @@ from pcc.deployment.onnx import OnnxNetwork, write_onnx
 from pcc.models.segmenter import Segmenter, build_segmenter
 from pcc.runtime.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 SAME = {"name": "test_efficientnet", "settings": {"pad_type": "same"}}  # TensorFlow's padding
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "light_head on a ViT": ("light_head", {"backbone": {"name": "test_vit"}, "width": 8}),

@@ -24,7 +24,7 @@ from pcc.artifacts.masks import read_mask
 from pcc.maps import resize
 from pcc.tools.gallery import gallery
 
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason=ABSENT)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (BROWSER and DRIVER), reason=ABSENT)]
 OURS, THEIRS = "pcc/seed-0/cam/crf/light", "cam/seed-0/cam/crf/light"
 MANY = 10_000
 
@@ -74,7 +74,7 @@ class Page:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 
     def wait(self, condition: Callable[[], Any]) -> None:
-        WebDriverWait(self.driver, 20, poll_frequency=0.05).until(lambda _: condition())
+        WebDriverWait(self.driver, 120, poll_frequency=0.05).until(lambda _: condition())
 
     def ids(self) -> list[str]:
         return list(self.js("return [...document.querySelectorAll('#grid .id')].map((e) => e.textContent)"))

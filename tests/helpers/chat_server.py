@@ -5,7 +5,6 @@ import json
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 Exchange = BaseHTTPRequestHandler
 Behaviour = Callable[["ChatServer", Exchange, dict[str, Any]], None]
 KEY = "sk-very-secret-0123456789"
+LONGEST = 120  # seconds that a client is kept waiting, should nothing else end a test
 
 
 class ChatServer:
@@ -20,14 +20,13 @@ class ChatServer:
 
     Attributes:
         bodies: what was asked, in order.
-        times: when, by the monotonic clock.
+        keys: the header that authorises each request.
     """
 
     def __init__(self) -> None:
         self.script: list[Behaviour] = []
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
-        self.times: list[float] = []
         self.closing = threading.Event()
         outer = self
 
@@ -36,7 +35,6 @@ class ChatServer:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.times.append(time.monotonic())
                 outer.bodies.append(body)
                 outer.keys.append(self.headers["Authorization"])
                 behaviour = outer.script[0] if len(outer.script) == 1 else outer.script.pop(0)
@@ -97,21 +95,23 @@ def raw(body: bytes, kind: str = "application/json") -> Behaviour:
 
 
 def hangs(server: ChatServer, exchange: Exchange, _: dict[str, Any]) -> None:
-    server.closing.wait(30)
+    server.closing.wait(LONGEST)
     exchange.close_connection = True
 
 
 def _drip(server: ChatServer, exchange: Exchange) -> None:
     exchange.close_connection = True
     try:
-        while not server.closing.wait(0.05):
+        for _ in range(20 * LONGEST):
+            if server.closing.wait(0.05):
+                return
             exchange.wfile.write(b" ")
     except OSError:
         pass
 
 
 def drips(server: ChatServer, exchange: Exchange, _: dict[str, Any]) -> None:
-    """A byte at a time, each well inside the client's timeout of one read."""
+    """A byte at a time, so that a read never waits long."""
     exchange.send_response(200)
     exchange.send_header("Content-Type", "application/json")
     exchange.send_header("Content-Length", "1000000")

@@ -145,6 +145,7 @@ def similarity(method: SemPLeS, generator: Method, mask_epsilon: float = 0.1) ->
     return functional.cosine_similarity(v_f, method.clip.encode_prompts(method.prompts), dim=1).detach()
 
 
+@pytest.mark.slow
 def test_the_three_phases_do_what_they_are_for(method: SemPLeS, tmp_path: Path) -> None:
     start = copy.deepcopy(method)
     assert iou(method.generator) < 0.6
@@ -169,6 +170,7 @@ def test_the_three_phases_do_what_they_are_for(method: SemPLeS, tmp_path: Path) 
         assert changed_by_match == (name.startswith("matched") and name not in frozen), name
 
 
+@pytest.mark.slow
 def test_phases_in_one_run_and_one_by_one_are_the_same(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

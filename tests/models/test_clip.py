@@ -1,27 +1,19 @@
 """The door to open_clip, through a very small model with random weights."""
 
-import json
 from pathlib import Path
 
 import open_clip
 import pytest
 import torch
+from tiny_clip import write_towers
 
 from pcc.models.clip import INNER_FULL_STOP, Clip, most_words, word_width
 from pcc.runtime.errors import InputError
 
-TOWERS = {
-    "embed_dim": 16,
-    "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
-    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 24, "heads": 2, "layers": 2},
-}
-
 
 @pytest.fixture(scope="module")
 def towers(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("clip") / "tiny-clip.json"
-    path.write_text(json.dumps(TOWERS))
-    return str(path)
+    return write_towers(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture(scope="module")

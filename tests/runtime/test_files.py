@@ -32,6 +32,7 @@ def test_unfinished_work_is_kept_for_the_same_key_only(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt), resumable_directory(path, key) as work:
             found = sorted(p.name for p in work.iterdir() if not p.name.startswith("."))
             (work / f"part{len(found)}").write_text("x")
+            (work / ".part.1234").write_text("half of a next part")
             raise KeyboardInterrupt
         return found
 

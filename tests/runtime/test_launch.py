@@ -10,16 +10,24 @@ from pcc.runtime import launch
 from pcc.runtime.errors import InputError
 
 REAL = subprocess.Popen
+STAYS = "import signal; signal.pause()"
+
+
+class Patient(REAL):  # type: ignore[type-arg]
+    """A process whose standard input ends when it is waited for."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        assert self.stdin is not None
+        self.stdin.close()
+        return super().wait(timeout)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, program: str) -> int:
     """Two processes of ``program``, which knows its RANK."""
 
     def popen(_command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
-        return REAL(
-            [sys.executable, "-c", f"import os, sys, time; rank = int(os.environ['RANK']); {program}"],
-            **options,
-        )
+        program_of_rank = f"import os, sys; rank = int(os.environ['RANK']); {program}"
+        return Patient([sys.executable, "-c", program_of_rank], stdin=subprocess.PIPE, **options)
 
     monkeypatch.setattr(launch.subprocess, "Popen", popen)
     return launch.launch(["train"], 2)
@@ -34,21 +42,22 @@ def test_what_another_says_is_shown_where_it_failed(
 ) -> None:
     """The first process would wait for ever; it is stopped, and the other's words are seen."""
     monkeypatch.setattr(launch, "PATIENCE", 0.1)
-    assert run(monkeypatch, "rank and sys.exit('out of memory'); time.sleep(600)") == 1
+    assert run(monkeypatch, f"rank and sys.exit('out of memory'); {STAYS}") == 1
     assert "out of memory" in capsys.readouterr().err
 
 
 def test_what_all_say_is_shown_once(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The same mistake found by both, by the first a moment later."""
-    busy = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
-    assert run(monkeypatch, f"{busy}; time.sleep(1 - rank); sys.exit('uneven')") == 1
-    assert capfd.readouterr().err.count("uneven") == 1
+    """The same mistake found by both, by the first only when the other is seen to have ended."""
+    monkeypatch.setattr(launch, "PATIENCE", 120.0)
+    assert run(monkeypatch, "rank or sys.stdin.read(); sys.exit(f'uneven, says {rank}')") == 1
+    said = capfd.readouterr().err
+    assert "says 0" in said and "says 1" not in said
 
 
 def test_a_killed_process_has_a_shells_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(monkeypatch, "rank or os.kill(os.getpid(), 9); time.sleep(600)") == 128 + 9
+    assert run(monkeypatch, f"rank or os.kill(os.getpid(), 9); {STAYS}") == 128 + 9
 
 
 def test_the_number_must_be_one(monkeypatch: pytest.MonkeyPatch) -> None:

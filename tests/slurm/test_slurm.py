@@ -92,7 +92,6 @@ def test_stopped_jobs_come_back_and_end_with_the_bytes_of_an_undisturbed_run(tmp
     work = broken / "shapes/pcc/seed-0/.classifier.partial"
 
     wait_for(lambda: list(work.glob("tensorboard/*")), 240, process)
-    time.sleep(1)  # some steps in
     told = running_training()
     subprocess.run(["scancel", "--signal=TERM", told], check=True)  # as before a time limit: the step is kept
     wait_for(lambda: resumed_at(log), 120, process)

@@ -58,6 +58,7 @@ def trained(manifest: Path, tmp_path: Path) -> Train:
     return run
 
 
+@pytest.mark.slow
 def test_prompts_once_and_refining_twice(
     trained: Train, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +97,7 @@ def test_what_cannot_begin_is_refused(trained: Train, tmp_path: Path) -> None:
     assert [path.parent.name for path in tmp_path.glob("*/losses.csv")] == ["cam"]
 
 
+@pytest.mark.slow
 def test_the_epoch_of_a_copy_can_be_chosen_by_masks(trained: Train) -> None:
     """Phases that select and that do not, in one run: as many epochs, and weights that another run begins with."""
     trained("cam", "cam", "main")

@@ -1,11 +1,9 @@
 """Real processes, really killed: the next run ends with the bytes of an unbroken one; nothing half-written shows."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,20 +37,11 @@ SEGMENTER = {
     "training": {**TRAIN["training"], "phases": [{"name": "train", "epochs": 2, "lr": 0.001}]},
 }
 PREDICT = {"crf": {key: REFINE[key] for key in ("iterations", "gaussian", "bilateral")}}
+KILLED = Path(__file__).parents[1] / "helpers/killed.py"
 
 
-def command(stage: str, settings: dict[str, Any], *words: object) -> list[str]:
-    return [sys.executable, "-m", "pcc", stage, "--settings", json.dumps(settings), *map(str, words)]
-
-
-def kill_when(process: subprocess.Popen[bytes], is_midway: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not is_midway():
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+def words(stage: str, settings: dict[str, Any], *others: object) -> list[str]:
+    return [stage, "--settings", json.dumps(settings), *map(str, others)]
 
 
 @pytest.mark.slow
@@ -63,55 +52,56 @@ def test_killed_stages_end_like_unbroken_ones(tiny_manifest: Callable[..., Path]
         clusters, [{"name": "animal", "members": ["cat", "dog"]}, {"name": "vehicle", "members": ["boat"]}]
     )
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    stages: list[tuple[Path, Callable[[Path], list[str]], Callable[[Path], bool]]] = [
+    stages: list[tuple[Path, Callable[[Path], list[str]], str, int]] = [
         (
             Path("classifier"),
-            lambda output: command("train", TRAIN, "--manifest", manifest, "--clusters", clusters, "--output", output),
-            lambda output: (output.parent / ".classifier.partial/checkpoint.safetensors").exists(),
+            lambda output: words("train", TRAIN, "--manifest", manifest, "--clusters", clusters, "--output", output),
+            ".classifier.partial/checkpoint.safetensors", 1,
         ),
         (
             Path("maps/000.safetensors"),
-            lambda output: command(
+            lambda output: words(
                 "localize", LOCALIZE, "--manifest", manifest, "--classifier", whole / "classifier",
                 "--shard", "000", "--output", output,
             ),
-            lambda output: len(list(output.parent.glob(".*.partial/0*"))) > 2,
+            ".000.safetensors.partial/0*", 3,
         ),
         (
             Path("masks"),
-            lambda output: command(
+            lambda output: words(
                 "pseudo_masks", REFINE, "--manifest", manifest, "--maps", whole / "maps/000.safetensors",
                 "--output", output, "--threads", 2,
             ),
-            lambda output: len(list(output.parent.glob(".masks.partial/*.png"))) > 2,
+            ".masks.partial/[!.]*.png", 3,
         ),
         (
             Path("segmenter"),
-            lambda output: command(
+            lambda output: words(
                 "train_segmenter", SEGMENTER, "--manifest", manifest, "--masks", whole / "masks", "--output", output
             ),
-            lambda output: (output.parent / ".segmenter.partial/checkpoint.safetensors").exists(),
+            ".segmenter.partial/checkpoint.safetensors", 1,
         ),
         (
             Path("predictions"),
-            lambda output: command(
+            lambda output: words(
                 "segment", PREDICT, "--manifest", manifest, "--segmenter", whole / "segmenter",
                 "--shard", "000", "--output", output, "--threads", 2,
             ),
-            lambda output: len(list(output.parent.glob(".predictions.partial/*.png"))) > 2,
+            ".predictions.partial/[!.]*.png", 3,
         ),
     ]  # fmt: skip
-    for name, make_command, is_midway in stages:
-        subprocess.run(make_command(whole / name), check=True, capture_output=True)
-        process = subprocess.Popen(
-            make_command(broken / name), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        kill_when(process, lambda: is_midway(broken / name))  # noqa: B023 - called before the next turn
+    pcc = [sys.executable, "-m", "pcc"]
+    for name, words_for, files, number in stages:
+        subprocess.run([*pcc, *words_for(whole / name)], check=True, capture_output=True)
+        given = words_for(broken / name)
+        killing = [sys.executable, str(KILLED), str((broken / name).parent / files), str(number), *given]
+        killed = subprocess.run(killing, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        assert killed.returncode == -signal.SIGKILL
         visible = broken / name / "weights.safetensors" if name == Path("classifier") else broken / name
         assert not visible.exists(), "a killed stage shows nothing"
-        resumed = subprocess.run(make_command(broken / name), check=True, capture_output=True, text=True)
+        resumed = subprocess.run([*pcc, *given], check=True, capture_output=True, text=True)
         if name == Path("classifier"):
-            assert "resuming at phase 0" in resumed.stderr
+            assert "resuming at phase 0, step 2\n" in resumed.stderr
         assert content(whole / name) == content(broken / name)
 
 

@@ -70,6 +70,7 @@ def rounds(folder: Path) -> tuple[int, int]:
     return done.stderr.count("Resources before job selection"), jobs
 
 
+@pytest.mark.slow
 def test_one_round_for_each_job_that_ends(tmp_path: Path) -> None:
     found, jobs = rounds(tmp_path / "default")
     assert jobs == 2 * SHARDS + 4  # prepare, clusters, train, quality
