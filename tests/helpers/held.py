@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from pcc.cli import main
-from pcc.training.checkpoints import LossLog
+from pcc.training.losses import LossLog
 
 STEP = 4
 note, start = LossLog.add, subprocess.Popen
