@@ -1,9 +1,14 @@
+import inspect
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from typer.models import CommandInfo
 from typer.testing import CliRunner
 
 from pcc.cli import app
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
@@ -31,6 +36,21 @@ def test_init_is_told_by_options(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["init", str(tmp_path), "--output", str(output), "--val-share", "0.3"])
     assert result.exit_code == 2 and not output.exists()
     assert f"pcc init: {tmp_path}: no image found; put images there" in result.output
+
+
+@pytest.mark.parametrize("command", app.registered_commands, ids=lambda command: command.name)
+def test_options_are_the_function_s_arguments_and_may_be_left_out(command: CommandInfo) -> None:
+    assert command.name and command.callback
+    room = next(room for room in ("stages", "tools") if (ROOT / f"pcc/{room}/{command.name}.py").is_file())
+    function = getattr(import_module(f"pcc.{room}.{command.name}"), command.name)
+    taken = inspect.signature(function).parameters
+    options = inspect.signature(command.callback).parameters
+    renamed = {"weights": "weights_file", "settings": None, "threads": None, "code": None}
+    for name, option in options.items():
+        if wanted := renamed.get(name, name):
+            assert wanted in taken, name
+            if option.default is None:  # not handed on where it is not given
+                assert taken[wanted].default is not inspect.Parameter.empty, name
 
 
 def test_every_stage_of_the_workflow_has_its_command() -> None:

@@ -17,9 +17,9 @@ from pcc.training.run import train_to
 @stage
 def train_segmenter(
     manifest: Path,
-    masks: Sequence[Path],
     output: Path,
     *,
+    masks: Sequence[Path] = (),
     type: str,
     model: dict[str, Any],
     training: dict[str, Any],
@@ -31,8 +31,8 @@ def train_segmenter(
 
     Args:
         manifest: manifest.csv.
-        masks: folders of pseudo masks, one per shard.
         output: folder for weights.safetensors, model.json, losses.csv, tensorboard/, provenance.json.
+        masks: folders of pseudo masks, one per shard; none for ``supervision: masks``.
         type: the name of a module of `pcc.models` that holds a segmenter.
         model: settings of the segmenter.
         training: settings of `pcc.training.run.Training`.

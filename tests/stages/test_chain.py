@@ -217,8 +217,8 @@ def test_segmenter_from_pseudo_masks_to_predictions(manifest: Path, classifier: 
     output = tmp_path / "segmenter"
     train_segmenter(
         manifest,
-        folders,
         output,
+        masks=folders,
         type="light_head",
         model=model,
         training={**TRAINING, "cache_features": True},
@@ -238,7 +238,7 @@ def test_segmenter_from_pseudo_masks_to_predictions(manifest: Path, classifier: 
 def test_true_masks_train_the_same_network_with_their_own_mark(manifest: Path, tmp_path: Path) -> None:
     model = {"backbone": {"name": "test_resnet"}, "width": 8}
     train_segmenter(
-        manifest, [], tmp_path / "s", type="light_head", model=model, training=TRAINING, supervision="masks"
+        manifest, tmp_path / "s", type="light_head", model=model, training=TRAINING, supervision="masks"
     )
     assert json.loads((tmp_path / "s/model.json").read_text())["supervision"] == "masks"
 
@@ -267,7 +267,7 @@ def test_bad_pseudo_masks_are_refused_before_training(
         write_mask(folder / f"im{number}.png", np.eye(32, dtype=np.uint8))
     damage(folder)
     with pytest.raises(InputError, match=message) as caught:
-        train_segmenter(manifest, [folder], tmp_path / "s", type="light_head", model={}, training=TRAINING)
+        train_segmenter(manifest, tmp_path / "s", masks=[folder], type="light_head", model={}, training=TRAINING)
     assert len(caught.value.problems) == 1
     assert not (tmp_path / "s").exists()
 
