@@ -6,6 +6,7 @@ from typing import Any
 
 from configuration import BLOCKS, CHAIN
 
+RESOURCES = Path(__file__).parents[2] / "pcc/resources"
 # The steps after a classifier: what each leaves in its folder, and of which split.
 STEPS = {
     "localization": ("maps", "train"),
@@ -93,7 +94,10 @@ def files_in(settings: Any) -> list[str]:
     """Files named in settings (weights, class lists): a change in one is a change of input."""
     if isinstance(settings, str):
         return [settings] if Path(settings).suffix and Path(settings).is_file() else []
-    values = (
-        settings.values() if isinstance(settings, Mapping) else settings if isinstance(settings, list) else []
-    )
+    if isinstance(settings, Mapping):
+        # A list that comes with the package is named without folder and suffix.
+        names = [settings.get(key) for key in ("classes", "nouns")]
+        lists = [str(path) for path in sorted(RESOURCES.glob("*.*")) if path.stem in names]
+        return lists + files_in(list(settings.values()))
+    values = settings if isinstance(settings, list) else []
     return [file for value in values for file in files_in(value)]
