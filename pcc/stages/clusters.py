@@ -42,7 +42,7 @@ def clusters(
     """
     started = time.monotonic()
     dataset = Manifest.read(manifest).dataset
-    task = Task(dataset.classes, dataset.taxonomy, output.parent, code, replay)
+    task = Task(dataset.classes, dataset.taxonomy, output.parent, replay)
     if print_prompt:
         preview = load_attribute("pcc.clusters.providers", provider, "preview", "print-prompt")
         sys.stdout.write(call_with(preview, settings, f"clusters ({provider})", task=task) + "\n")
