@@ -73,8 +73,9 @@ class Chat:
             InputError: no key for OpenAI itself, an address that cannot be; the server refused, failed or stayed
                 silent in spite of retries.
         """
-        fields = {"model": model, "messages": messages, "options": options}
-        entry: dict[str, Any] = {**fields, "server": self._hide(self.server), "structured": self.structured}
+        entry: dict[str, Any] = {"model": model, "messages": messages, "options": options}
+        entry["server"] = self._hide(self.server)
+        entry["response_format"] = STRUCTURED if self.structured == "auto" else None
         if kept := self.transcript.kept(entry):
             return kept.text
         client, started = self._client, time.monotonic()
@@ -84,7 +85,7 @@ class Chat:
             outcome["reply"] = reply.model_dump()
         except (openai.OpenAIError, ValueError) as error:
             outcome["error"] = self._explain(error)
-        outcome |= {"latency_s": round(time.monotonic() - started, 3), "schema": self.schema}
+        outcome |= {"latency_s": round(time.monotonic() - started, 3), "structured": self.schema}
         self.transcript.add(entry, **outcome)
         if "error" in outcome:
             raise InputError(outcome["error"])
@@ -100,11 +101,11 @@ class Chat:
             raise InputError(f"{KEY} holds characters that no key has; export it again")
         if not self.key and self.server == OPENAI:
             raise InputError(
-                f"no {KEY} in the environment; export it, or name a server of your own as base_url"
+                f"no {KEY} in the environment; export it, or set base_url to a server of your own"
             )
         if "@" in self.server.split("//", 1)[-1].split("/", 1)[0]:
             raise InputError(
-                f"base_url or {ADDRESS} holds a user name or password, which would be written into files; leave it out"
+                f"base_url or {ADDRESS} holds a user name or password; remove it, as files show it"
             )
         logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for each request tells nothing here
         return openai.OpenAI(
@@ -123,10 +124,7 @@ class Chat:
             try:
                 return self._read(create(**fields, response_format=STRUCTURED).content)
             except NOT_UNDERSTOOD as error:
-                log.info(
-                    "the server refuses structured output (%s); JSON is looked for in its text",
-                    error.status_code,
-                )
+                log.info("no structured output (%s); searching the text for JSON", error.status_code)
                 self.schema = False
         return self._read(create(**fields).content)
 
@@ -143,15 +141,12 @@ class Chat:
                 finish=choice.get("finish_reason"),
             )
         except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
-            raise Unusable("the server's reply is not JSON; check base_url and the server") from None
+            raise Unusable("the server's reply is not JSON; check base_url") from None
         except (LookupError, TypeError, AttributeError, ValueError):
-            raise Unusable(
-                "the server's reply is no chat completion; check base_url and the server"
-            ) from None
+            raise Unusable("the server's reply is no chat completion; check base_url") from None
 
     def _explain(self, error: Exception) -> str:
         """One line: what the server did, and what to do; the key is hidden before anything is cut short."""
-
         said = error.__cause__ or error if type(error) is openai.APIConnectionError else error
         short = " ".join(self._hide(getattr(said, "message", str(said))).split())[:LONGEST_MESSAGE]
         match error:
@@ -159,13 +154,9 @@ class Chat:
                 # Without the server's own words, which may quote a part of the key.
                 return f"the server refused the key ({error.status_code}); check {KEY}"
             case openai.APITimeoutError():
-                return (
-                    f"the server did not answer within {self.timeout:g} s; raise timeout, or check base_url"
-                )
+                return f"the server did not answer within {self.timeout:g} s; raise timeout or check base_url"
             case openai.APIStatusError():
-                return (
-                    f"the server answered {error.status_code} ({short}); check model, base_url and the server"
-                )
+                return f"the server answered {error.status_code} ({short}); check model and base_url"
             case openai.APIConnectionError():
                 return f"no answer from the server ({short}); check base_url and that it runs"
         return short if isinstance(error, Unusable) else f"the server cannot be used: {short}"

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,11 @@ from pcc.runtime.errors import InputError
 from pcc.runtime.files import write_text
 
 WORDS = ("model", "messages", "options")
-QUESTION = (*WORDS, "server", "structured")
+QUESTION = (*WORDS, "server", "response_format")
 
 
 class Reply(BaseModel):
-    """What came back.
-
-    Attributes:
-        text: the model's words.
-        model: the model's id as the server reports it.
-        usage: tokens as the server counts them.
-        finish: why the server stopped: ``stop``, ``length``, …
-    """
+    """What came back: text, model and tokens as the server reports them, and why it stopped (``stop``, ``length``)."""
 
     text: str
     model: str
@@ -49,7 +42,7 @@ class Transcript:
     def __init__(self, path: Path, replay: Path | None = None) -> None:
         self.path, self.replay = path, replay
         self.used: list[dict[str, Any]] = []
-        self._waiting: dict[str, deque[dict[str, Any]]] = defaultdict(deque)
+        self._waiting: dict[str, list[dict[str, Any]]] = defaultdict(list)
         source = replay or path
         if replay and not replay.is_file():
             raise InputError(f"{replay}: transcript is missing; check the path")
@@ -60,9 +53,8 @@ class Transcript:
                 self._keep(json.loads(line))
             except (ValueError, LookupError, TypeError, AttributeError) as error:
                 if replay:
-                    raise InputError(
-                        f"{replay}: line {number} is no exchange with a model; restore it"
-                    ) from error
+                    fault = f"{replay}: line {number} is no exchange with a model; restore it"
+                    raise InputError(fault) from error
 
     @property
     def replies(self) -> list[Reply]:
@@ -79,7 +71,7 @@ class Transcript:
             InputError: in a replay, the question has no (further) reply.
         """
         if waiting := self._waiting[self._key(question)]:
-            self.used.append(waiting.popleft())
+            self.used.append(waiting.pop(0))
             return Reply(**self.used[-1]["reply"])
         if self.replay:
             raise InputError(
@@ -98,7 +90,7 @@ class Transcript:
     def give_up(self, count: int) -> None:
         """Note that the last ``count`` replies led nowhere: a later run asks for them again."""
         if not self.replay:
-            self._append({"given_up": [entry["digest"] for entry in self.used[-count:]]})
+            self._append({"given_up": [self._key(entry) for entry in self.used[-count:]]})
 
     def finish(self) -> None:
         """Leave what led to the answer, in order; the file with all the rest stays as ``*.previous.jsonl``."""
@@ -113,7 +105,7 @@ class Transcript:
             self._waiting[self._key(entry)].append(entry)
         elif not self.replay:
             for key in entry.get("given_up", ()):
-                self._waiting[key].pop()
+                del self._waiting[key][-1:]
 
     def _key(self, entry: Mapping[str, Any]) -> str:
         return digest([entry.get(part) for part in (WORDS if self.replay else QUESTION)])

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from chat_server import ChatServer, fails, names_asked, says, sorts
 
-from pcc.clusters import self_refining
+from pcc.clusters import chat, self_refining
 from pcc.clusters.providers import Task
 from pcc.clusters.providers.openai import propose
 from pcc.data.manifest import Dataset, Manifest, Record
@@ -99,6 +99,14 @@ def test_another_server_is_asked_anew(ask: Callable[..., list[Any]], task: Task)
         assert not ask(base_url=other.address) and len(other.bodies) == 2 * A_RUN
     finally:
         other.close()
+
+
+def test_another_schema_is_another_question(
+    ask: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask()
+    monkeypatch.setattr(chat, "STRUCTURED", {**chat.STRUCTURED, "json_schema": {"name": "groups"}})
+    assert len(ask()) == 2 * A_RUN
 
 
 def test_samples_that_begin_alike_keep_their_own_replies(
