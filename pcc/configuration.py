@@ -3,8 +3,7 @@
 Read by the workflow's rules too, so it imports the standard library and yaml only.
 """
 
-from collections.abc import Iterator, Mapping
-from importlib import resources
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,13 +33,13 @@ BLOCKS = {
     "refinement": Block("refinements", "pcc.refine", r"def refine\b"),
     "segmenter": Block("segmenters", "pcc.models", r"class \w+\(Segmenter\)"),
 }
+RESOURCES = Path(__file__).with_name("resources")
 CHAIN = ("method", "localization", "refinement", "segmenter")
 
 
 def schema() -> dict[str, Any]:
     """The JSON schema: every key with its description, type and default."""
-    file = resources.files("pcc") / "resources/config.schema.yaml"
-    return yaml.safe_load(file.read_text(encoding="utf-8"))
+    return yaml.safe_load((RESOURCES / "schemas/config.schema.yaml").read_text(encoding="utf-8"))
 
 
 def fill_in(value: Any, rules: Mapping[str, Any]) -> None:
@@ -94,7 +93,8 @@ def files_in(settings: Any) -> list[str]:
     """Files named in settings (weights, class lists): a change in one is a change of input."""
     if isinstance(settings, str):
         return [settings] if Path(settings).suffix and Path(settings).is_file() else []
-    values: Iterator[Any] = iter(
-        settings.values() if isinstance(settings, Mapping) else settings if isinstance(settings, list) else ()
-    )
-    return [file for value in values for file in files_in(value)]
+    if isinstance(settings, Mapping):  # a list that comes with the package is named without folder and suffix
+        names = [settings.get(key) for key in ("classes", "nouns")]
+        packaged = [str(path) for path in sorted(RESOURCES.glob("*.*")) if path.stem in names]
+        return packaged + files_in(list(settings.values()))
+    return [file for value in settings for file in files_in(value)] if isinstance(settings, list) else []

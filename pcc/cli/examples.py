@@ -35,7 +35,7 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any] | None]] = {
     ),
     "nouns": (
         "--classifier results/shapes_places/semples/seed-0/classifier --output tried/nouns.csv",
-        {"words": "resources/nouns.txt"},
+        {"words": "nouns"},
     ),
     "localize": (
         f"{MANIFEST} --classifier {CLASSIFIER} --shard 000 --output tried/maps/000.safetensors",

@@ -19,7 +19,6 @@ PLACEHOLDERS = {
     "repair": {"count", "faults"},
     "refine": {"count", "clusters"},
 }
-DEFAULT = Path(__file__).parents[2] / "resources/prompts/clusters.yaml"
 EXAMPLES = 5  # members by which an existing cluster is shown when more names are to be sorted in
 Message = dict[str, str]
 Clusters = Mapping[str, Sequence[str]]
@@ -73,10 +72,8 @@ class Prompts:
 
     def extend(self, clusters: Clusters, names: Sequence[str]) -> list[Message]:
         """Ask to sort further ``names`` into ``clusters`` or new ones."""
-        shown = {name: list(group[:EXAMPLES]) for name, group in clusters.items()}
-        return self._asked(
-            "extend", count=len(names), categories=self._categories(names), clusters=as_data(listed(shown))
-        )
+        shown = as_data(listed({name: group[:EXAMPLES] for name, group in clusters.items()}))
+        return self._asked("extend", count=len(names), categories=self._categories(names), clusters=shown)
 
     def refine(self, clusters: Clusters) -> list[Message]:
         """Ask to look at ``clusters`` again."""
@@ -121,17 +118,12 @@ def listed(clusters: Clusters) -> list[dict[str, Any]]:
     return [{"name": name, "members": list(group)} for name, group in clusters.items()]
 
 
-def as_data(value: Any) -> str:
-    """JSON, one item of a list per line, in which nothing can close the data block or hide from a reader.
+def as_data(value: Sequence[Any]) -> str:
+    """A JSON list, one item per line, in which nothing can close the data block or hide from a reader.
 
     JSON itself escapes quotes and line feeds; angle brackets and characters without a picture (line separators,
     direction marks) are escaped too.
     """
-    items = value if isinstance(value, list) else [value]
-    lines = ",\n".join(json.dumps(item, ensure_ascii=False) for item in items)
-    text = f"[\n{lines}\n]"
-    return "".join(c if c == "\n" or (c.isprintable() and c not in "<>") else _escaped(c) for c in text)
-
-
-def _escaped(character: str) -> str:
-    return json.dumps(character)[1:-1] if ord(character) > 126 else f"\\u{ord(character):04x}"
+    lines = ",\n".join(json.dumps(item, ensure_ascii=False) for item in value)
+    text = f"[\n{lines}\n]".translate({ord("<"): r"\u003c", ord(">"): r"\u003e"})
+    return "".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text)

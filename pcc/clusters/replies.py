@@ -1,6 +1,7 @@
 """What a model replied, as clusters or as faults. Replies are data: parsed as JSON, never evaluated."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from pcc.runtime.errors import InputError
 STARTS = 200  # places in a reply where JSON is looked for; prose has few braces, an attack has many
 LONGEST_NAME = 80
 MOST_FAULTS = 40
+OPENING = re.compile(r"[{\[]")
 
 
 class Cluster(BaseModel):
@@ -39,7 +41,7 @@ def read_reply(reply: str, names: Sequence[str]) -> dict[str, list[str]]:
     faults = ['no JSON object of the form {"clusters": [{"name": ..., "members": [...]}]} in the answer']
     for answer in reversed(list(_answers(reply))):  # a model that thinks aloud concludes at the end
         titles = [cluster.name.strip() for cluster in answer.clusters]
-        found = [*_title_faults(titles), *_member_faults(answer, names)]
+        found = list(_faults(titles, answer, names))
         if not found:
             return {title: cluster.members for title, cluster in zip(titles, answer.clusters, strict=True)}
         faults = found if len(faults) == 1 else faults
@@ -48,38 +50,32 @@ def read_reply(reply: str, names: Sequence[str]) -> dict[str, list[str]]:
     raise InputError(faults)
 
 
-def _title_faults(titles: Sequence[str]) -> Iterator[str]:
+def _faults(titles: Sequence[str], answer: Answer, names: Sequence[str]) -> Iterator[str]:
     for title, count in Counter(titles).items():
         if count > 1:
             yield f"cluster name {shown(title)} is given {count} times; merge those clusters or rename one"
         if not title or not title.isprintable() or len(title) > LONGEST_NAME:
-            yield f"cluster name {shown(title)} will not do; give a short one of plain letters"
-
-
-def _member_faults(answer: Answer, names: Sequence[str]) -> list[str]:
+            yield f"cluster name {shown(title)} is invalid; give a short one of plain letters"
     try:
         validate([cluster.members for cluster in answer.clusters], names)
     except InputError as error:
-        return [problem.removeprefix("clusters: ") for problem in error.problems]
-    return []
+        yield from (problem.removeprefix("clusters: ") for problem in error.problems)
 
 
 def _answers(reply: str) -> Iterator[Answer]:
     """Every outermost JSON value in a text that reads as an answer."""
-    decoder, position = json.JSONDecoder(object_pairs_hook=_unique), 0
+    position = 0
     for _ in range(STARTS):
-        starts = [start for start in (reply.find(c, position) for c in "{[") if start >= 0]
-        if not starts:
+        start = OPENING.search(reply, position)
+        if start is None:
             return
-        position = min(starts)
         try:
-            value, position = decoder.raw_decode(reply, position)
-        except (ValueError, RecursionError):
-            position += 1
-            continue
-        try:
+            value, position = DECODER.raw_decode(reply, start.start())
             answer = Answer.model_validate(_usual_form(value))
         except ValidationError:
+            continue
+        except (ValueError, RecursionError):
+            position = start.end()
             continue
         if answer.clusters:
             yield answer
@@ -101,3 +97,6 @@ def _usual_form(value: Any) -> Any:
     elif isinstance(groups, list) and all(isinstance(group, list) for group in groups):
         groups = [{"name": f"cluster {number}", "members": group} for number, group in enumerate(groups, 1)]
     return {"clusters": groups}
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_unique)

@@ -15,6 +15,10 @@ SHOWN_FAULTS = 3
 LONGEST_QUOTE = 20_000  # characters of a faulty answer that are shown to the model again
 
 
+class NeverValid(InputError):
+    """An answer still has faults after all repairs."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Where one conversation ended.
@@ -53,7 +57,7 @@ class Conversation:
         """Group ``names``.
 
         Raises:
-            InputError: an answer still has faults after ``max_repairs`` repairs.
+            NeverValid: an answer still has faults after ``max_repairs`` repairs.
         """
         clusters = self._propose(names)
         whole = len(names) <= self.names_per_request
@@ -100,7 +104,7 @@ class Conversation:
             quoted = {"role": "assistant", "content": reply[:LONGEST_QUOTE]}
             asked = [*messages, quoted, self.prompts.repair(faults, len(names))]
         first = "; ".join(faults[:SHOWN_FAULTS])
-        raise InputError(f"the answer after {self.max_repairs} repairs still has faults: {first}")
+        raise NeverValid(f"the answer after {self.max_repairs} repairs still has faults: {first}")
 
 
 def parts(
@@ -112,7 +116,7 @@ def parts(
     """
     names = list(clusters)
     if sum(map(len, clusters.values())) > most:
-        names = _dealt(names, round_number)
+        names = [name for start in range(round_number) for name in names[start::round_number]]
     part: dict[str, Sequence[str]] = {}
     for name in names:
         if part and sum(map(len, part.values())) + len(clusters[name]) > most:
@@ -120,10 +124,6 @@ def parts(
             part = {}
         part[name] = clusters[name]
     yield part
-
-
-def _dealt(names: list[str], stride: int) -> list[str]:
-    return [name for start in range(stride) for name in names[start::stride]]
 
 
 def free_name(name: str, taken: Mapping[str, object]) -> str:

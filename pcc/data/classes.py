@@ -1,12 +1,12 @@
-"""Class lists: given in the configuration, or in a YAML file such as resources/voc12.yaml."""
+"""Class lists: given in the configuration, in a YAML file, or by the name of a packaged list (voc12, coco14)."""
 
 import difflib
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import yaml
 
 from pcc.runtime.errors import InputError
+from pcc.runtime.resources import find_list
 
 Taxonomy = dict[str, tuple[str, ...]]
 
@@ -15,17 +15,15 @@ def read_classes(classes: Sequence[str] | str) -> tuple[tuple[str, ...], Taxonom
     """The foreground names in the order of their ids, and their taxonomy where one is given.
 
     Args:
-        classes: the names themselves, or the path of a YAML file with ``classes`` and, if it likes,
-            ``taxonomy``.
+        classes: the names themselves; the path of a YAML file with ``classes`` and, optionally, ``taxonomy``; or the
+            name of a list that comes with the package, such as ``voc12``.
 
     Raises:
         InputError: the file is missing or holds something else.
     """
     if not isinstance(classes, str):
         return tuple(str(name) for name in classes), None
-    path = Path(classes)
-    if not path.is_file():
-        raise InputError(f"{path}: class list is missing; give a list of names or the path of a YAML file")
+    path = find_list(classes, ".yaml", "class list")
     try:
         stored = yaml.safe_load(path.read_text(encoding="utf-8"))
         taxonomy = stored.get("taxonomy")

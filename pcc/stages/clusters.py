@@ -11,7 +11,7 @@ from pcc.clusters.providers import Task
 from pcc.data.manifest import Manifest
 from pcc.runtime.errors import call_with
 from pcc.runtime.plugins import load_attribute
-from pcc.runtime.stage import current_call, stage
+from pcc.runtime.stage import stage
 
 
 @stage
@@ -38,7 +38,7 @@ def clusters(
         InputError: the provider's settings or its answer cannot be used; nothing is silently repaired.
     """
     dataset = Manifest.read(manifest).dataset
-    task = Task(dataset.classes, dataset.taxonomy, output.parent, current_call().code, replay)
+    task = Task(dataset.classes, dataset.taxonomy, output.parent, replay)
     if print_prompt:
         preview = load_attribute("pcc.clusters.providers", provider, "preview", "print-prompt")
         sys.stdout.write(call_with(preview, settings, f"clusters ({provider})", task=task) + "\n")

@@ -10,6 +10,7 @@ from pcc.artifacts.networks import WEIGHTS, read_description
 from pcc.models.clip import TEMPLATE, Clip, names_for_clip
 from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.files import write_text
+from pcc.runtime.resources import find_list
 from pcc.runtime.stage import stage
 
 
@@ -26,7 +27,7 @@ def nouns(
     Args:
         classifier: folder of a trained method with prompts.
         output: CSV to write.
-        words: text file, one noun a line.
+        words: text file, one noun a line; or the name of a list that comes with the package (``nouns``).
         top: nouns for each class.
 
     Raises:
@@ -35,9 +36,7 @@ def nouns(
     made, stored = read_description(classifier), load_file(classifier / WEIGHTS)
     if "prompts" not in stored:
         raise InputError(f"{classifier}: a '{made['type']}' has no learned prompts; leave its nouns out")
-    path = Path(words)
-    if not path.is_file():
-        raise InputError(f"nouns: no file {path}; give a text file with one noun a line")
+    path = find_list(words, ".txt", "word list")
     candidates = list(
         dict.fromkeys(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
     )

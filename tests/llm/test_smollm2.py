@@ -74,7 +74,7 @@ def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.parametrize("few", [True, False], ids=["three names", "VOC's twenty"])
 def test_a_valid_partition_or_a_clear_failure(address: str, tmp_path: Path, few: bool) -> None:
-    taxonomy = yaml.safe_load((ROOT / "resources/voc12.yaml").read_text())["taxonomy"]
+    taxonomy = yaml.safe_load((ROOT / "pcc/resources/voc12.yaml").read_text())["taxonomy"]
     names = ("bus", "cat", "dog") if few else tuple(sorted(n for group in taxonomy.values() for n in group))
     records = (Record("a", tmp_path / "a.png", (names[0],), None, "train", "000"),)
     Manifest(Dataset("toy", names), records).write(tmp_path / "data")

@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-DATA = ("resources/config.schema.yaml", "resources/voc12.yaml", "resources/coco14.yaml", "resources/nouns.txt",
+DATA = ("resources/schemas/config.schema.yaml", "resources/voc12.yaml", "resources/coco14.yaml", "resources/nouns.txt",
         "resources/prompts/clusters.yaml", "gallery/page/index.html")  # fmt: skip
 CLASSES = ["striped_pebble", "dotted_kite"]
 DRAWN = {"name": "tried", "format": "shapes", "settings": {"train": 4, "val": 2}, "shards": {}}

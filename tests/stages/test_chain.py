@@ -267,7 +267,9 @@ def test_bad_pseudo_masks_are_refused_before_training(
         write_mask(folder / f"im{number}.png", np.eye(32, dtype=np.uint8))
     damage(folder)
     with pytest.raises(InputError, match=message) as caught:
-        train_segmenter(manifest, tmp_path / "s", masks=[folder], type="light_head", model={}, training=TRAINING)
+        train_segmenter(
+            manifest, tmp_path / "s", masks=[folder], type="light_head", model={}, training=TRAINING
+        )
     assert len(caught.value.problems) == 1
     assert not (tmp_path / "s").exists()
 

@@ -60,7 +60,7 @@ def test_the_nearest_noun_is_the_prompt_s_own(classifier: Path, tmp_path: Path) 
 
 def test_what_cannot_be_named_is_refused(classifier: Path, tmp_path: Path) -> None:
     words = tmp_path / "words.txt"
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match=r"word list is missing; .* one of nouns"):
         nouns(classifier, tmp_path / "n.csv", words=str(tmp_path / "none.txt"))
     words.write_text("\n")
     with pytest.raises(InputError, match="is empty"):

@@ -23,11 +23,12 @@ SHARDS = "artifacts.maps artifacts.shards"
 
 # Modules of each stage beside its own and those that the configuration chooses by name.
 ALLOWED = {
-    "prepare": f"{MANIFEST} artifacts.masks data.checks data.classes data.image_ids data.images runtime.plugins",
+    "prepare": f"{MANIFEST} artifacts.masks data.checks data.classes data.image_ids data.images runtime.plugins "
+    "runtime.resources",
     "clusters": f"{MANIFEST} artifacts.clusters clusters.partition clusters.providers runtime.plugins",
     "train": f"{TRAINING} {NETWORK} artifacts.clusters methods.base methods.loading runtime.plugins",
-    "nouns": "artifacts.networks models.clip",
-    "localize": f"{IMAGES} {NETWORK} {SHARDS} deployment.localizer localizations.cam maps methods.base methods.loading "
+    "nouns": "artifacts.networks models.clip runtime.resources",
+    "localize": f"{IMAGES} {NETWORK} {SHARDS} deployment deployment.localizer localizations.cam maps methods.base methods.loading "
     "models.folding runtime.plugins",
     "train_boundary": f"{TRAINING} {NETWORK} maps models.boundary refine.random_walk runtime.parallel training.masks",
     "boundaries": f"{IMAGES} {NETWORK} {SHARDS} maps models.boundary refine.random_walk runtime.parallel",
@@ -35,7 +36,7 @@ ALLOWED = {
     "runtime.plugins",
     "quality": f"{MANIFEST} artifacts.clusters artifacts.maps artifacts.masks maps quality",
     "train_segmenter": f"{TRAINING} models.segmenter runtime.plugins training.masks",
-    "segment": f"{IMAGES} artifacts.masks artifacts.networks deployment.predictor models.segmenter runtime.parallel "
+    "segment": f"{IMAGES} artifacts.masks artifacts.networks deployment deployment.predictor models.segmenter runtime.parallel "
     "runtime.plugins",
     "evaluate": f"{MANIFEST} artifacts.clusters artifacts.maps artifacts.masks configuration data.images "
     "figures.canvas figures.pictures maps metrics quality reporting.sheets runtime.parallel "

@@ -96,3 +96,5 @@ def test_files_are_found_wherever_settings_name_them(tmp_path: Path) -> None:
         "k": 3,
     }
     assert files_in(settings) == [str(weights)]
+    packaged = [files_in({"settings": {"classes": "voc12"}}), files_in({"nouns": "nouns", "name": "voc12"})]
+    assert [[Path(path).name for path in paths] for paths in packaged] == [["voc12.yaml"], ["nouns.txt"]]

@@ -119,7 +119,7 @@ def test_a_prompt_asks_the_language_model_again_and_nothing_else_does(edited: Pr
         "a new experiment runs on finished results"
     )
     edited.snakemake()
-    prompts = edited.folder / "resources/prompts/clusters.yaml"
+    prompts = edited.folder / "pcc/resources/prompts/clusters.yaml"
     kept = prompts.read_text()
     prompts.write_text(kept.replace("version: 1", "version: 2"))
     pending = edited.pending()

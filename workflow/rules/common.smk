@@ -178,7 +178,7 @@ def boundary(wildcards):
 def prompts_of(wildcards):
     """The prompts a language model is sent where the entry names none of its own."""
     asks = entry("clusters", wildcards)["provider"] == "openai"
-    return {"prompts": f"{workflow.basedir}/resources/prompts/clusters.yaml"} if asks else {}
+    return {"prompts": f"{workflow.basedir}/pcc/resources/prompts/clusters.yaml"} if asks else {}
 
 
 def boundary_masks(wildcards):

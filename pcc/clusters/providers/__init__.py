@@ -17,14 +17,12 @@ class Task:
         names: the foreground class names.
         taxonomy: the data set's own grouping, where it has one.
         folder: where clusters.json will be written; a provider may leave a record of its work there.
-        code: fingerprint of the code that is to answer.
         replay: the record of an earlier run to repeat, for providers that keep one.
     """
 
     names: tuple[str, ...]
     taxonomy: Mapping[str, Sequence[str]] | None
     folder: Path
-    code: str = ""
     replay: Path | None = None
 
 

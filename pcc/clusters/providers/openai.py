@@ -1,48 +1,30 @@
 """Clusters by a language model, asked through OpenAI's protocol: OpenAI, Azure, vLLM, Ollama, llama.cpp and others."""
 
-import hashlib
-import inspect
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pcc.clusters.chat import Chat, address_of
+from pcc.clusters.chat import Chat
 from pcc.clusters.partition import Consensus, consensus
-from pcc.clusters.prompts import DEFAULT, Message, Prompts, read_yaml
+from pcc.clusters.prompts import Prompts, read_yaml
 from pcc.clusters.providers import Proposal, Task
-from pcc.clusters.self_refining import Conversation, Outcome, free_name
-from pcc.clusters.transcript import Replay, Reply, Request, Transcript, is_finished
-from pcc.runtime.errors import InputError
+from pcc.clusters.self_refining import Conversation, NeverValid, Outcome, free_name
+from pcc.clusters.transcript import Transcript, digest
+from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.progress import log
+from pcc.runtime.resources import packaged
 
 TRANSCRIPT = "transcript.jsonl"
+WHERE = "clusters (openai)"
 
 
-def propose(
-    task: Task,
-    *,
-    model: str,
-    base_url: str | None = None,
-    temperature: float | None = 0.0,
-    seed: int | None = 0,
-    samples: int = 1,
-    max_rounds: int = 5,
-    max_repairs: int = 3,
-    names_per_request: int = 200,
-    max_tokens: int | None = None,
-    timeout: float = 120.0,
-    max_retries: int = 4,
-    max_reply_bytes: int = 2_000_000,
-    structured: Literal["auto", "never"] = "auto",
-    options: Mapping[str, Any] | None = None,
-    prompts: str | None = None,
-    descriptions: str | None = None,
-) -> Proposal:
-    """Hold one conversation per sample, and take the consensus of several.
+@dataclass(frozen=True)
+class Settings:
+    """The provider's settings.
 
-    Args:
-        task: the names to partition.
+    Attributes:
         model: as the server calls it.
         base_url: see `Chat`; ``timeout``, ``max_retries``, ``max_reply_bytes`` and ``structured`` too.
         temperature: of sampling; None leaves it to the server, as some models demand.
@@ -55,83 +37,106 @@ def propose(
         descriptions: YAML file, class name → one line about it.
 
     Raises:
-        InputError: see `Chat` and `Conversation`; the transcript stays for reading.
+        InputError: a number out of range.
     """
-    if min(samples, names_per_request) < 1 or min(max_rounds, max_repairs, max_retries) < 0:
-        raise InputError(
-            "clusters (openai): samples and names_per_request start at 1, max_rounds, max_repairs and max_retries at 0"
+
+    model: str
+    base_url: str | None = None
+    temperature: float | None = 0.0
+    seed: int | None = 0
+    samples: int = 1
+    max_rounds: int = 5
+    max_repairs: int = 3
+    names_per_request: int = 200
+    max_tokens: int | None = None
+    timeout: float = 120.0
+    max_retries: int = 4
+    max_reply_bytes: int = 2_000_000
+    structured: Literal["auto", "never"] = "auto"
+    options: Mapping[str, Any] | None = None
+    prompts: str | None = None
+    descriptions: str | None = None
+
+    def __post_init__(self) -> None:
+        counts = (
+            self.samples - 1,
+            self.names_per_request - 1,
+            self.max_rounds,
+            self.max_repairs,
+            self.max_retries,
         )
-    wording = read_prompts(task, prompts, descriptions)
-    fields = {"temperature": temperature, "max_tokens": max_tokens, "extra_body": options}
-    fixed = {name: value for name, value in fields.items() if value is not None}
-    limits = (max_rounds, max_repairs, names_per_request)
-    told, asked = wording.descriptions, (model, address_of(base_url), fixed, seed, samples, structured)
-    purpose = _digest(task.names, told, wording.digest, asked, limits, task.code)
-    record = task.folder / TRANSCRIPT
-    source = task.replay or (record if is_finished(record, purpose) else None)
-    if source is None:
-        door: Replay | Chat = Chat(
-            Transcript(record), base_url, timeout, max_retries, max_reply_bytes, structured
-        )
-        _tell_cost(len(task.names), samples, limits, model)
-    else:
-        door = Replay(source)
-        log.info("nobody is asked: the replies are those in %s", source)
-    replies: list[Reply] = []
+        if min(counts) < 0:
+            raise InputError(
+                f"{WHERE}: samples and names_per_request start at 1, max_rounds, max_repairs and max_retries at 0"
+            )
+
+    def sampling(self, number: int) -> dict[str, Any]:
+        """The fields of a request that shape its reply, for the sample of this number."""
+        seed = None if self.seed is None else self.seed + number
+        fields = {"temperature": self.temperature, "max_tokens": self.max_tokens, "seed": seed}
+        return {name: v for name, v in {**fields, "extra_body": self.options}.items() if v is not None}
+
+
+def propose(task: Task, **settings: Any) -> Proposal:
+    """Hold one conversation per sample, and take the consensus of several.
+
+    Args:
+        task: the names to partition.
+        settings: see `Settings`.
+
+    Raises:
+        InputError: see `Settings`, `Chat` and `Conversation`; the transcript stays for reading.
+    """
+    chosen = call_with(Settings, settings, WHERE)
+    wording, names = read_prompts(task, chosen), task.names
+    transcript = Transcript(task.folder / TRANSCRIPT, task.replay)
+    bounds = (chosen.timeout, chosen.max_retries, chosen.max_reply_bytes)
+    chat = Chat(transcript, chosen.base_url, *bounds, chosen.structured)
+    limits = (chosen.max_rounds, chosen.max_repairs, chosen.names_per_request)
+    parts = chosen.samples * -(-len(names) // chosen.names_per_request)
+    worst = parts * (1 + chosen.max_rounds) * (1 + chosen.max_repairs)
+    log.info("%d names: %d questions if all goes well, about %d at most", len(names), 2 * parts, worst)
     outcomes: list[Outcome] = []
     try:
-        for number in range(samples):
-            sampling = fixed if seed is None else {**fixed, "seed": seed + number}
-
-            def ask(messages: list[Message], sampling: Mapping[str, Any] = sampling) -> str:
-                replies.append(door.ask(Request(model, messages, sampling)))
-                if replies[-1].finish == "length":
-                    log.warning("the server cut the reply at its limit of tokens; raise max_tokens")
-                return replies[-1].text
-
-            outcomes.append(Conversation(ask, wording, *limits).run(task.names))
+        for number in range(chosen.samples):
+            ask = partial(chat.ask, chosen.model, chosen.sampling(number))
+            outcomes.append(Conversation(ask, wording, *limits).run(names))
     except InputError as error:
-        where = f"every word is in {source or record}"
-        raise InputError([f"clusters ({model}): {p}; {where}" for p in error.problems]) from None
-    if isinstance(door, Chat):
-        door.transcript.finish(purpose)
-    found = consensus([outcome.clusters for outcome in outcomes])
+        if isinstance(error, NeverValid):
+            transcript.give_up(1 + chosen.max_repairs)
+        where = f"every word is in {task.replay or transcript.path}"
+        raise InputError([f"clusters ({chosen.model}): {p}; {where}" for p in error.problems]) from None
+    transcript.finish()
+    replies = transcript.replies
+    log.info("%d replies, %d of them kept from an earlier run", len(replies), len(replies) - chat.sent)
+    found, told = consensus([outcome.clusters for outcome in outcomes]), wording.descriptions
     details = {
         "prompts": {"version": wording.version, "sha256": wording.digest},
-        "descriptions_sha256": _digest(told) if told else None,
+        "descriptions_sha256": digest([told]) if told else None,
         "models": sorted({reply.model for reply in replies}),
         "requests": len(replies),
-        "tokens": sum(int(reply.usage.get("total_tokens", 0)) for reply in replies),
-        "agreement": found.agreement if samples > 1 else None,
+        "tokens": sum(reply.usage.get("total_tokens", 0) for reply in replies),
+        "agreement": found.agreement if chosen.samples > 1 else None,
         "samples": [vars(outcome) for outcome in outcomes],
     }
-    clusters = outcomes[0].clusters if samples == 1 else named(found, outcomes)
+    clusters = outcomes[0].clusters if chosen.samples == 1 else named(found, outcomes)
     return Proposal(clusters, details)
 
 
-def preview(
-    task: Task,
-    *,
-    names_per_request: int = 200,
-    prompts: str | None = None,
-    descriptions: str | None = None,
-    **others: Any,
-) -> str:
+def preview(task: Task, **settings: Any) -> str:
     """The first request as it would be sent; nothing is."""
-    if unknown := sorted(set(others) - set(inspect.signature(propose).parameters)):
-        raise InputError(f"clusters (openai): unknown setting '{unknown[0]}'")
-    if names_per_request < 1:
-        raise InputError("clusters (openai): names_per_request starts at 1")
-    messages = read_prompts(task, prompts, descriptions).initial(task.names[:names_per_request])
+    chosen = call_with(Settings, settings, WHERE)
+    messages = read_prompts(task, chosen).initial(task.names[: chosen.names_per_request])
     return "\n\n".join(f"--- {message['role']} ---\n{message['content'].rstrip()}" for message in messages)
 
 
-def read_prompts(task: Task, prompts: str | None, descriptions: str | None) -> Prompts:
+def read_prompts(task: Task, chosen: Settings) -> Prompts:
     """The templates, with a description for as many class names as there is one.
 
     Raises:
         InputError: an unusable file, or descriptions of what is no class.
     """
+    descriptions = chosen.descriptions
     told = {} if descriptions is None else read_yaml(Path(descriptions))
     faults = [
         f"{descriptions}: '{name}' is none of the class names" for name in told if name not in task.names
@@ -143,7 +148,7 @@ def read_prompts(task: Task, prompts: str | None, descriptions: str | None) -> P
     ]
     if faults:
         raise InputError(faults)
-    return Prompts.read(DEFAULT if prompts is None else Path(prompts), told)
+    return Prompts.read(Path(chosen.prompts) if chosen.prompts else packaged("prompts/clusters.yaml"), told)
 
 
 def named(found: Consensus, outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
@@ -160,16 +165,3 @@ def named(found: Consensus, outcomes: Sequence[Outcome]) -> dict[str, list[str]]
         wanted = [name for _, _, name in ranked]
         names[next((name for name in wanted if name not in names), free_name(wanted[0], names))] = list(group)
     return names
-
-
-def _digest(*values: Any) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def _tell_cost(names: int, samples: int, limits: tuple[int, int, int], model: str) -> None:
-    rounds, repairs, most = limits
-    parts = -(-names // most)
-    least, worst = samples * parts * 2, samples * parts * (1 + rounds) * (1 + repairs)
-    log.info(
-        "asking %s about %d names: %d requests if all goes well, about %d at most", model, names, least, worst
-    )
