@@ -28,16 +28,16 @@ ALLOWED = {
     "clusters": f"{MANIFEST} artifacts.clusters clusters.partition clusters.providers runtime.plugins",
     "train": f"{TRAINING} {NETWORK} artifacts.clusters methods.base methods.loading runtime.plugins",
     "nouns": "artifacts.networks models.clip runtime.resources",
-    "localize": f"{IMAGES} {NETWORK} {SHARDS} deployment deployment.localizer localizations.cam maps methods.base methods.loading "
-    "models.folding runtime.plugins",
+    "localize": f"{IMAGES} {NETWORK} {SHARDS} deployment deployment.localizer localizations.cam maps methods.base "
+    "methods.loading models.folding runtime.plugins",
     "train_boundary": f"{TRAINING} {NETWORK} maps models.boundary refine.random_walk runtime.parallel training.masks",
     "boundaries": f"{IMAGES} {NETWORK} {SHARDS} maps models.boundary refine.random_walk runtime.parallel",
     "pseudo_masks": f"{MANIFEST} artifacts.maps artifacts.masks data.images runtime.hardware runtime.parallel "
     "runtime.plugins",
     "quality": f"{MANIFEST} artifacts.clusters artifacts.maps artifacts.masks maps quality",
     "train_segmenter": f"{TRAINING} models.segmenter runtime.plugins training.masks",
-    "segment": f"{IMAGES} artifacts.masks artifacts.networks deployment deployment.predictor models.segmenter runtime.parallel "
-    "runtime.plugins",
+    "segment": f"{IMAGES} artifacts.masks artifacts.networks deployment deployment.predictor models.segmenter "
+    "runtime.parallel runtime.plugins",
     "evaluate": f"{MANIFEST} artifacts.clusters artifacts.maps artifacts.masks configuration data.images "
     "figures.canvas figures.pictures maps metrics quality reporting.sheets runtime.parallel "
     "scoring.counting scoring.oracle",
