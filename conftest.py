@@ -13,6 +13,7 @@ from pcc.methods.loading import load_method
 from pcc.models.segmenter import build_segmenter
 from pcc.runtime.files import write_json
 
+ROOT = Path(__file__).parent
 pytest_plugins = ["tiny_results"]  # in tests/helpers
 CLASSES = ("cat", "dog", "boat")
 BACKBONE = {"name": "test_resnet", "weights": "random"}
@@ -47,3 +48,12 @@ def _examples(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, t
         names |= {"np": np, "torch": torch, **request.getfixturevalue("example_models")}
         monkeypatch.chdir(tmp_path)
         Image.fromarray(np.full((32, 48, 3), 90, np.uint8)).save("cat.png")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Examples are looked for in the package; helpers of tests, and programs, are not imported for it."""
+    is_test = collection_path.name.startswith(("test_", "conftest"))
+    is_program = collection_path == ROOT / "pcc/__main__.py" or (
+        ROOT / "tests" in collection_path.parents and not is_test
+    )
+    return True if collection_path.suffix == ".py" and is_program else None
