@@ -1,5 +1,6 @@
 """What every figure shares: colours that colour-blind readers can tell apart, one way to make and to save."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +19,19 @@ TEXT = {"title": 11.0, "label": 9.0, "small": 7.5}
 DPI = 130
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches; drawn without pyplot, so nothing global remembers it."""
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+def new_figure(width: float, height: float, title: str = "") -> Figure:
+    """An empty figure of so many inches, laid out by matplotlib; without pyplot, so nothing global remembers it."""
+    width = max(width, 0.3 + 0.095 * max(map(len, title.split("\n"))))
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
+    if title:
+        figure.suptitle(title, x=0.12 / width, ha="left", fontsize=TEXT["title"], weight="bold")
     return figure
 
 
-def axes_at(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes placed in inches from the figure's left and top edges."""
-    across, down = figure.get_size_inches()
-    return figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
-
-
-def text_at(figure: Figure, left: float, top: float, text: str, **style: Any) -> None:
-    """Text whose top left corner (unless ``style`` aligns it otherwise) is placed in inches from the figure's."""
-    across, down = figure.get_size_inches()
-    figure.text(
-        left / across, 1 - top / down, text, **{"va": "top", "ha": "left", "fontsize": TEXT["label"], **style}
-    )
+def label_length(names: Sequence[str]) -> float:
+    """Inches that the longest of the names takes as a label, about."""
+    return 0.075 * max(map(len, names), default=0)
 
 
 def tidy(axes: Axes) -> None:
@@ -61,9 +56,9 @@ def save(figure: Figure, path: Path) -> None:
         path: ``.png`` for lines and flat colours, ``.jpg`` for photographs, which takes a quarter of the space.
 
     Raises:
-        InputError: another ending.
+        InputError: another suffix.
     """
     if path.suffix not in FORMATS:
-        raise InputError(f"{path}: no picture format '{path.suffix}'; allowed: {', '.join(FORMATS)}")
+        raise InputError(f"{path}: unsupported format '{path.suffix}'; allowed: {', '.join(FORMATS)}")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:], **FORMATS[path.suffix])

@@ -5,9 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from pcc.figures.canvas import TEXT, axes_at, new_figure, text_at
-
-LEFT, TOP, CELL, ROW = 1.6, 0.85, 1.15, 0.27
+from pcc.figures.canvas import TEXT, label_length, new_figure
 
 
 def nearest_nouns(rows: Sequence[tuple[str, float, Sequence[tuple[str, float]]]], title: str) -> Figure:
@@ -15,13 +13,13 @@ def nearest_nouns(rows: Sequence[tuple[str, float, Sequence[tuple[str, float]]]]
 
     Args:
         rows: class, cosine to its own name, and the nouns with theirs; as many for each class.
-        title: the line above all.
+        title: of the figure.
     """
     columns = 1 + max(len(found) for _, _, found in rows)
-    width, height = CELL * columns, ROW * len(rows)
-    figure = new_figure(LEFT + width + 0.2, TOP + height + 0.2)
-    text_at(figure, 0.15, 0.12, title, fontsize=TEXT["title"], weight="bold")
-    axes = axes_at(figure, LEFT, TOP, width, height)
+    longest = label_length([f"{noun} 0.00" for _, _, found in rows for noun, _ in found])
+    width = label_length([name for name, _, _ in rows]) + max(1.15, longest) * columns
+    figure = new_figure(0.4 + width, 1.1 + 0.27 * len(rows), title)
+    axes = figure.subplots()
     cells = np.full((len(rows), columns), np.nan)
     for y, (_, own, found) in enumerate(rows):
         cells[y, : 1 + len(found)] = [own, *(cosine for _, cosine in found)]

@@ -7,10 +7,10 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import dendrogram
 
-from pcc.figures.canvas import COLOURS, TEXT, axes_at, new_figure, text_at
+from pcc.figures.canvas import COLOURS, TEXT, label_length, new_figure
 
 MOST_LABELS = 120  # more names than this are drawn without them
-CELL, TREE, LEFT, TOP, FOOT = 0.15, 1.1, 1.5, 0.5, 1.15
+CELL, TREE = 0.15, 1.1  # inches
 
 
 def co_association_map(
@@ -30,13 +30,11 @@ def co_association_map(
         title: the line above all.
     """
     drawn = dendrogram(tree, no_plot=True)
-    order = drawn["leaves"]
+    order, labelled = drawn["leaves"], len(names) <= MOST_LABELS
     side = max(CELL * min(len(names), MOST_LABELS), 1.8)
-    labelled = len(names) <= MOST_LABELS
-    left = LEFT if labelled else 0.4
-    figure = new_figure(max(left + side + 0.4, 5.5), TOP + TREE + side + (FOOT if labelled else 0.2) + 0.5)
-    text_at(figure, 0.15, 0.12, title, fontsize=TEXT["title"], weight="bold")
-    branches = axes_at(figure, left, TOP, side, TREE)
+    label = label_length(names) if labelled else 0.0
+    figure = new_figure(max(side + label + 0.8, 5.5), TREE + side + label + 1.4, title)
+    branches, cells = figure.subplots(2, height_ratios=[TREE, side])
     for x, y in zip(drawn["icoord"], drawn["dcoord"], strict=True):
         branches.plot(x, y, color="#333333", linewidth=0.8)
     branches.axhline(cut, color=COLOURS[5], linestyle="--", linewidth=1)
@@ -47,24 +45,13 @@ def co_association_map(
     branches.set_ylabel("together", fontsize=TEXT["small"])
     branches.tick_params(labelsize=TEXT["small"])
     branches.spines[["top", "right", "bottom"]].set_visible(False)
-    cells = axes_at(figure, left, TOP + TREE + 0.05, side, side)
-    image = cells.imshow(
-        together[np.ix_(order, order)], cmap="viridis", vmin=0, vmax=1, interpolation="nearest"
-    )
-    cells.set(xticks=[], yticks=[])
-    if labelled:
-        shown = [names[i] for i in order]
-        cells.set_xticks(range(len(names)), shown, rotation=90, fontsize=TEXT["small"])
-        cells.set_yticks(range(len(names)), shown, fontsize=TEXT["small"])
-        cells.tick_params(length=0, pad=2)
-    bar = axes_at(figure, 0.15, figure.get_size_inches()[1] - 0.35, 1.5, 0.12)
-    figure.colorbar(image, cax=bar, orientation="horizontal", ticks=[0, 0.5, 1])
-    bar.tick_params(labelsize=TEXT["small"], length=2, pad=1)
-    text_at(
-        figure,
-        1.75,
-        figure.get_size_inches()[1] - 0.37,
-        "share of samples that put both into one cluster",
-        fontsize=TEXT["small"],
-    )
+    heat = together[np.ix_(order, order)]
+    image = cells.imshow(heat, cmap="viridis", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+    shown = [names[i] for i in order] if labelled else []
+    cells.set_xticks(range(len(shown)), shown, rotation=90, fontsize=TEXT["small"])
+    cells.set_yticks(range(len(shown)), shown, fontsize=TEXT["small"])
+    cells.tick_params(length=0, pad=2)
+    bar = figure.colorbar(image, ax=cells, location="bottom", ticks=[0, 0.5, 1], shrink=0.5, aspect=30)
+    bar.set_label("share of samples that put both into one cluster", fontsize=TEXT["small"])
+    bar.ax.tick_params(labelsize=TEXT["small"], length=2, pad=1)
     return figure

@@ -7,19 +7,22 @@ safe for colour-blind readers, hence white outlines, and names beside every colo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from matplotlib import colormaps
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 
-from pcc.figures.canvas import TEXT, axes_at, new_figure, text_at
+from pcc.figures.canvas import TEXT, new_figure
 from pcc.ids import IGNORE, palette
 
 HEAT = "inferno"
 ERRORS = {"missed": "#0072B2", "invented": "#E69F00", "wrong class": "#CC79A7", "ignored": "#e0e0c0"}
-CELL, GAP, MARGIN, LABEL, TITLE = (2.4, 1.8), 0.08, 0.15, 0.26, 0.8
+# Inches.
+CELL, GAP, LABEL = (2.4, 1.8), 0.08, 0.3
 LEGEND_LINE, LEGEND_ENTRY = 0.21, 1.45
 
 
@@ -102,76 +105,32 @@ def contact_sheet(
         rows: one per image.
         columns: title of each column.
         legend: name → colour.
-        title: the line above all.
+        title: of the figure.
         scale: what a heat colour stands for; None where no heat is shown.
         zoom: size of the pictures, as a factor.
     """
-    cell_width, cell_height = CELL[0] * zoom, CELL[1] * zoom
-    width = max(2 * MARGIN + len(columns) * (cell_width + GAP) - GAP, 5.0)
-    per_line = max(1, int((width - 2 * MARGIN) // LEGEND_ENTRY))
-    lines = -(-len(legend) // per_line)
-    foot = lines * LEGEND_LINE + (0.45 if scale else 0.0) + 2 * MARGIN
-    figure = new_figure(width, TITLE + len(rows) * (cell_height + LABEL) + foot)
-    text_at(figure, MARGIN, 0.12, title, fontsize=TEXT["title"], weight="bold")
-    for column, name in enumerate(columns):
-        centre = MARGIN + column * (cell_width + GAP) + cell_width / 2
-        text_at(figure, centre, TITLE - 0.22, name, ha="center", color="#444444")
-    for line, row in enumerate(rows):
-        top = TITLE + line * (cell_height + LABEL)
-        text_at(figure, MARGIN, top + 0.06, row.label, fontsize=TEXT["small"])
-        for column, cell in enumerate(row.cells):
-            axes = axes_at(figure, MARGIN + column * (cell_width + GAP), top + LABEL, cell_width, cell_height)
-            axes.imshow(cell, interpolation="antialiased")
-            axes.set_axis_off()
-            axes.set_anchor("N")
-    top = TITLE + len(rows) * (cell_height + LABEL) + MARGIN
+    width = max(len(columns) * (CELL[0] * zoom + GAP), 5.0)
+    per_line = max(1, int(width // LEGEND_ENTRY))
+    foot = -(-len(legend) // per_line) * LEGEND_LINE + (0.5 if scale else 0.0)
+    figure = new_figure(width, 1.0 + len(rows) * (CELL[1] * zoom + LABEL) + foot, title)
+    parts: Any = figure.subfigures(
+        len(rows) + 1, 1, height_ratios=[1.0] * len(rows) + [0.2 if scale else 0.01]
+    )
+    *lines, bar = parts
+    for number, (line, row) in enumerate(zip(lines, rows, strict=True)):
+        line.suptitle(row.label, x=0.02, ha="left", fontsize=TEXT["small"])
+        grid = [*line.subplots(1, len(columns), squeeze=False)[0]]
+        _draw(grid, row.cells, columns if number == 0 else ())
     if scale:
-        colour_bar(figure, MARGIN, top, scale)
-        top += 0.45
-    draw_legend(figure, legend, top, per_line)
-    return figure
-
-
-def draw_legend(figure: Figure, legend: Mapping[str, str], top: float, per_line: int) -> None:
-    """Colour patches with names, ``per_line`` to a line, ``top`` inches below the figure's upper edge."""
-    if not legend:
-        return
-    axes = axes_at(figure, MARGIN, top, figure.get_size_inches()[0] - 2 * MARGIN, 0.2)
-    axes.set_axis_off()
+        _colour_bar(bar, scale)
     patches = [
         Patch(facecolor=colour, edgecolor="#555555", linewidth=0.4, label=name)
         for name, colour in legend.items()
     ]
-    axes.legend(
-        handles=patches,
-        ncols=per_line,
-        loc="upper left",
-        bbox_to_anchor=(0, 1),
-        frameon=False,
-        fontsize=TEXT["small"],
-        borderaxespad=0,
-        borderpad=0,
-        handlelength=1.2,
-        columnspacing=1.2,
-    )
-
-
-def colour_bar(figure: Figure, left: float, top: float, label: str) -> None:
-    """A horizontal bar of the heat colours from 0 to 1 with its meaning beside it."""
-    axes = axes_at(figure, left, top, CELL[0] * 0.6, 0.12)
-    axes.imshow(np.linspace(0, 1, 256)[None], aspect="auto", cmap=HEAT, extent=(0, 1, 0, 1))
-    axes.set_yticks([])
-    axes.set_xticks([0, 0.5, 1])
-    axes.tick_params(labelsize=TEXT["small"], length=2, pad=1)
-    text_at(figure, left + CELL[0] * 0.6 + 0.1, top, label, fontsize=TEXT["small"])
-
-
-def borders(mask: UInt8[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
-    """Pixels of another id than their left or upper neighbour."""
-    border = np.zeros(mask.shape, dtype=bool)
-    border[:, 1:] |= mask[:, 1:] != mask[:, :-1]
-    border[1:] |= mask[1:] != mask[:-1]
-    return border
+    if patches:
+        small = {"fontsize": TEXT["small"], "handlelength": 1.2, "columnspacing": 1.2}
+        figure.legend(handles=patches, ncols=per_line, loc="outside lower left", frameon=False, **small)
+    return figure
 
 
 def heat_maps(
@@ -185,30 +144,46 @@ def heat_maps(
     Args:
         image: RGB.
         maps: name → values in [0, 1] at the image's size.
-        title: the line above all.
+        title: of the figure.
         columns: pictures on a line.
     """
     pictures = {"image": image, **{name: heat(image, values) for name, values in maps.items()}}
     columns = min(columns, len(pictures))
-    width = max(2 * MARGIN + columns * (CELL[0] + GAP) - GAP, 5.0)
-    top, line = 0.45, CELL[1] + LABEL
-    figure = new_figure(width, top + -(-len(pictures) // columns) * line + 0.6)
-    text_at(figure, MARGIN, 0.12, title, fontsize=TEXT["title"], weight="bold")
-    for number, (name, picture) in enumerate(pictures.items()):
-        left = MARGIN + number % columns * (CELL[0] + GAP)
-        above = top + number // columns * line
-        text_at(
-            figure,
-            left + CELL[0] / 2,
-            above + 0.06,
-            name,
-            ha="center",
-            fontsize=TEXT["label"],
-            color="#444444",
-        )
-        axes = axes_at(figure, left, above + LABEL, *CELL)
+    lines = -(-len(pictures) // columns)
+    figure = new_figure(max(columns * (CELL[0] + GAP), 5.0), 1.0 + lines * (CELL[1] + LABEL), title)
+    parts: Any = figure.subfigures(2, 1, height_ratios=[lines, 0.2])
+    above, bar = parts
+    grid = [*above.subplots(lines, columns, squeeze=False).flat]
+    _draw(grid, list(pictures.values()), list(pictures))
+    _colour_bar(bar, "value of the map")
+    return figure
+
+
+def _draw(grid: Sequence[Axes], pictures: Sequence[np.ndarray], titles: Sequence[str]) -> None:
+    """A picture in each of the axes; the rest is removed."""
+    for axes, picture in zip(grid, pictures, strict=False):
         axes.imshow(picture, interpolation="antialiased")
+    for axes, name in zip(grid, titles, strict=False):
+        axes.set_title(name, fontsize=TEXT["label"], color="#444444")
+    for axes in grid:
         axes.set_axis_off()
         axes.set_anchor("N")
-    colour_bar(figure, MARGIN + 0.05, top + -(-len(pictures) // columns) * line + 0.15, "value of the map")
-    return figure
+    for axes in grid[len(pictures) :]:
+        axes.remove()
+
+
+def _colour_bar(part: SubFigure, label: str) -> None:
+    """A horizontal bar of the heat colours from 0 to 1 with its meaning beside it."""
+    axes = part.add_axes((0.04, 0.55, 0.2, 0.3))
+    axes.imshow(np.linspace(0, 1, 256)[None], aspect="auto", cmap=HEAT, extent=(0, 1, 0, 1))
+    axes.set(yticks=[], xticks=[0, 0.5, 1])
+    axes.tick_params(labelsize=TEXT["small"], length=2, pad=1)
+    part.text(0.26, 0.7, label, va="center", fontsize=TEXT["small"])
+
+
+def borders(mask: UInt8[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+    """Pixels of another id than their left or upper neighbour."""
+    border = np.zeros(mask.shape, dtype=bool)
+    border[:, 1:] |= mask[:, 1:] != mask[:, :-1]
+    border[1:] |= mask[1:] != mask[:-1]
+    return border
