@@ -23,7 +23,7 @@ from pcc.data.images import image_size, read_image
 from pcc.data.manifest import Manifest, Record
 from pcc.data.tensors import image_tensor
 from pcc.localizations.cam import Localization
-from pcc.maps import merge_views, to_mask
+from pcc.maps import merge_tta, to_mask
 from pcc.methods.base import Method
 from pcc.methods.loading import load_classifier
 from pcc.runtime.hardware import autocast, keep_freed_memory
@@ -52,7 +52,7 @@ def both(
     maps = Localization(method, scales=scales, flip=True, stride=stride)(images, labels)[0].float()
     hook.remove()
     views = [(one + other.flip(-1)) / 2 for one, other in zip(seen[::2], seen[1::2], strict=True)]
-    whole = method.to_maps(merge_views([view.float() for view in views], size), labels)[0].float()
+    whole = method.to_maps(merge_tta([view.float() for view in views], size), labels)[0].float()
     classes = [0, *data.class_ids(record)]
     return Maps(tuple(classes), maps[classes], size), whole[classes]
 

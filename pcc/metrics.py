@@ -1,4 +1,4 @@
-"""Scores of masks against truth: counts that add up over images, ratios taken once at the end."""
+"""Segmentation metrics: sum counts over images, then compute ratios once."""
 
 from collections.abc import Sequence
 from typing import NoReturn
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pcc.ids import IGNORE
 
-BYTES = 256  # values of a byte, which every class id fits in
+BYTES = 256  # values of uint8, the type of class ids
 Counts = Int64[np.ndarray, "C C"]
 PerClass = Float[np.ndarray, " C"]
 Ids = UInt8[np.ndarray, "*size"]
@@ -22,19 +22,21 @@ def confusion_matrix(
     num_classes: int,
     ignore: int = IGNORE,
 ) -> Counts:
-    """Count pixels by true class (rows) and predicted class (columns).
-
-    Quickest for arrays of uint8, which masks are read as.
+    """Count pixels by ground-truth class (rows) and predicted class (columns); fastest for uint8.
 
     Args:
-        prediction: class ids 0..num_classes-1, at every pixel.
-        target: class ids, or ``ignore`` where the pixel does not count.
-        num_classes: background included; 255 at most.
-        ignore: the id of uncounted pixels.
+        prediction: class ids 0..num_classes-1.
+        target: class ids, or ``ignore``.
+        num_classes: background included; at most 255.
+        ignore: id of ignored target pixels.
 
     Raises:
-        ValueError: shapes differ, or an id is out of range. A prediction may not abstain, not even with
-            ``ignore``: dropping hard pixels would raise the score.
+        ValueError: shapes differ, or an id is out of range. ``ignore`` is invalid in a prediction: skipping hard
+            pixels would inflate the metrics.
+
+    Example:
+        >>> confusion_matrix(np.array([[0, 1], [1, 1]]), np.array([[0, 1], [0, 255]]), num_classes=2).tolist()
+        [[1, 1], [0, 1]]
     """
     return _checked(prediction, target, num_classes, ignore)[2]
 
@@ -45,12 +47,14 @@ def _checked(
     num_classes: int,
     ignore: int,
 ) -> tuple[Ids, Ids, Counts]:
-    """Both as bytes, and their confusion: what a whole histogram shows need not be looked for pixel by pixel."""
+    """Both as uint8, and their confusion; ids are validated on the histogram, not pixel by pixel."""
     prediction, target = np.asarray(prediction), np.asarray(target)
     if prediction.shape != target.shape:
-        raise ValueError(f"prediction is {prediction.shape} but target is {target.shape}; sizes must agree")
+        raise ValueError(
+            f"prediction is {prediction.shape} but target is {target.shape}; shapes must be equal"
+        )
     if not (1 <= num_classes <= IGNORE and 0 <= ignore <= IGNORE):
-        raise ValueError(f"{num_classes} classes, {ignore} ignored; masks hold ids up to {IGNORE}")
+        raise ValueError(f"{num_classes} classes, ignore id {ignore}; ids must be 0..{IGNORE}")
     for name, ids in (("prediction", prediction), ("target", target)):
         if ids.dtype != np.uint8 and ids.size and not 0 <= ids.min() <= ids.max() < BYTES:
             _refuse(name, ids, num_classes, ignore)
@@ -65,7 +69,7 @@ def _checked(
 
 
 def _pairs(prediction: Ids, target: Ids) -> Int64[np.ndarray, "256 256"]:
-    """Pixels by value of the target (rows) and of the prediction (columns): one pass, whatever the classes."""
+    """256 x 256 histogram of target (rows) and prediction (columns) values."""
     both = (target.astype(np.uint16) << 8) | prediction
     return np.bincount(both.ravel(), minlength=BYTES**2).reshape(BYTES, BYTES)
 
@@ -78,42 +82,51 @@ def _refuse(name: str, ids: Integer[np.ndarray, "..."], num_classes: int, ignore
 
 
 def iou(cm: Counts) -> PerClass:
-    """Intersection over union of each class; NaN for a class neither present nor predicted."""
+    """Intersection over union of each class; NaN for a class neither present nor predicted.
+
+    Example:
+        >>> iou(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])).tolist()
+        [0.75, 0.8, nan]
+    """
     return _ratio(np.diag(cm), cm.sum(axis=0) + cm.sum(axis=1) - np.diag(cm))
 
 
 def mean_iou(cm: Counts, classes: Sequence[int] | None = None) -> float:
-    """Mean of `iou` over ``classes`` (default: all, background too) without the NaNs; NaN if none is left."""
+    """Mean of `iou` over ``classes`` (default: all with background), ignoring NaN; NaN if all are NaN.
+
+    Example:
+        >>> mean_iou(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
+        0.775
+    """
     scores = iou(cm) if classes is None else iou(cm)[list(classes)]
     scores = scores[~np.isnan(scores)]
     return float(scores.mean()) if scores.size else float("nan")
 
 
 def precision(cm: Counts) -> PerClass:
-    """Share of the pixels predicted as each class that are right; NaN for a class never predicted."""
+    """Precision of each class; NaN for a class never predicted."""
     return _ratio(np.diag(cm), cm.sum(axis=0))
 
 
 def recall(cm: Counts) -> PerClass:
-    """Share of each class's true pixels that are found; NaN for a class not in the truth."""
+    """Recall of each class; NaN for a class absent from the ground truth."""
     return _ratio(np.diag(cm), cm.sum(axis=1))
 
 
 def pixel_accuracy(cm: Counts) -> float:
-    """Share of all counted pixels that are right; NaN without any."""
+    """Fraction of correct pixels; NaN for an empty matrix."""
     return float(_ratio(np.trace(cm), cm.sum()))
 
 
 def cluster_confusion(cm: Counts, clusters: Sequence[Sequence[int]]) -> tuple[float, float]:
-    """How much of the foreground is taken for another foreground class, inside and across clusters.
+    """Foreground confused with another foreground class, within and between clusters.
 
     Args:
         cm: channel 0 background.
-        clusters: class ids (1-based, background in none) of each cluster; an id in none is its own cluster.
+        clusters: class ids (1-based) of each cluster; an id outside all clusters is its own cluster.
 
     Returns:
-        (within, between): shares of the true foreground pixels; the rest is right or taken for background.
-        NaN without foreground.
+        (within, between): fractions of the ground-truth foreground pixels; NaN without foreground.
     """
     cluster_of = np.arange(len(cm)) + len(clusters)
     for index, members in enumerate(clusters):
@@ -131,14 +144,14 @@ def boundary_counts(
     dilation_ratio: int | float = 0.02,
     ignore: int = IGNORE,
 ) -> Int64[np.ndarray, "2 C"]:
-    """Intersection and union of each class's boundary regions (Cheng et al., CVPR 2021), to be summed.
+    """Intersection and union of each class's boundary regions (Cheng et al., CVPR 2021); sum over images.
 
-    A class's boundary region is its pixels at most d from a pixel that is not of the class or outside the
-    image, in chessboard distance, with d = ``dilation_ratio`` times the image's diagonal (rounded, at least 1
-    pixel). An ignored area bounds the classes next to it and is not counted itself.
+    The boundary region of a class is its pixels within chessboard distance d of another class or the image
+    border; d is ``dilation_ratio`` times the image diagonal (rounded, at least 1 pixel). Ignored pixels bound
+    their neighbours but are not counted.
 
     Raises:
-        ValueError: as `confusion_matrix`.
+        ValueError: see `confusion_matrix`.
     """
     prediction, target, _ = _checked(prediction, target, num_classes, ignore)
     distance = max(1, round(dilation_ratio * float(np.hypot(*target.shape))))
@@ -152,12 +165,12 @@ def boundary_counts(
 
 
 def boundary_iou(counts: Int64[np.ndarray, "2 C"]) -> PerClass:
-    """Boundary IoU of each class from summed `boundary_counts`; NaN if neither present nor predicted."""
+    """Boundary IoU of each class from summed `boundary_counts`; NaN for a class neither present nor predicted."""
     return _ratio(counts[0], counts[1])
 
 
 def _near_boundary(ids: UInt8[np.ndarray, "H W"], distance: int) -> Bool[np.ndarray, "H W"]:
-    """Pixels with another id, or the image's border, within ``distance``: where a window's least is not its most."""
+    """Pixels within ``distance`` of another id or the image border: window minimum != window maximum."""
     side = 2 * distance + 1
     near = np.ones(ids.shape, dtype=bool)
     if min(ids.shape) >= side:
@@ -166,18 +179,13 @@ def _near_boundary(ids: UInt8[np.ndarray, "H W"], distance: int) -> Bool[np.ndar
     return near
 
 
-def _in_windows(
-    least_or_most: np.ufunc, ids: UInt8[np.ndarray, "H W"], side: int
-) -> UInt8[np.ndarray, "h w"]:
-    """The least or the most of every square window that lies inside the image.
-
-    Windows of twice the width are made of two that are known: some ten passes of a byte a pixel, however wide the last.
-    """
+def _in_windows(extremum: np.ufunc, ids: UInt8[np.ndarray, "H W"], side: int) -> UInt8[np.ndarray, "h w"]:
+    """Minimum or maximum of every square window inside the image, by doubling the window width."""
     for _ in ids.shape:
         width = 1
         while width < side:
             step = min(width, side - width)
-            ids = least_or_most(ids[:-step], ids[step:])
+            ids = extremum(ids[:-step], ids[step:])
             width += step
         ids = ids.T
     return ids

@@ -1,4 +1,4 @@
-"""Pooling of patch scores into image scores (Wu et al. 2024; top-k pooling, arXiv 2310.09828)."""
+"""Pool patch probabilities into image-level predictions (Wu et al. 2024; top-k pooling, arXiv 2310.09828)."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -7,32 +7,38 @@ from pcc.runtime.errors import InputError
 
 
 def resolve_k(k: int | float, n: int) -> int:
-    """The number of patches meant by ``k``.
+    """Convert ``k`` to a number of patches.
 
     Args:
-        k: a count (int, 1..n), or a share of the patches (float, 0 < k < 1; rounded, at least one patch).
+        k: count (int, 1..n) or fraction of the patches (float, 0 < k < 1; rounded, at least 1).
         n: number of patches.
 
     Raises:
-        InputError: ``k`` is neither, or exceeds ``n``.
+        InputError: ``k`` is invalid or exceeds ``n``.
     """
     if isinstance(k, float) and 0 < k < 1:
         return max(1, round(k * n))
     if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-        raise InputError(f"top-k pooling: k is {k!r}; give a count (1, 2, ...) or a share between 0 and 1")
+        raise InputError(
+            f"top-k pooling: k is {k!r}; it must be a count (1, 2, ...) or a fraction between 0 and 1"
+        )
     if k > n:
-        raise InputError(f"top-k pooling: k is {k} but images have {n} patches; lower k or enlarge them")
+        raise InputError(f"top-k pooling: k is {k} but images have {n} patches; lower k or use larger images")
     return k
 
 
 def top_k_pool(probabilities: Float[Tensor, "B N C"], k: int | float) -> Float[Tensor, "B C"]:
-    """Mean of each class's ``k`` largest patch probabilities: 1 is max pooling, N is mean pooling.
+    """Mean of each class's ``k`` largest patch probabilities (PCC section 2).
 
     Args:
         probabilities: one distribution over C classes per patch.
-        k: see `resolve_k`.
+        k: see `resolve_k`; 1 is max pooling, N is mean pooling.
 
     Raises:
-        InputError: an unusable ``k``.
+        InputError: ``k`` is invalid.
+
+    Example:
+        >>> top_k_pool(torch.tensor([[[0.5, 0.5], [1.0, 0.0], [0.0, 1.0]]]), k=2).tolist()
+        [[0.75, 0.75]]
     """
     return probabilities.topk(resolve_k(k, probabilities.shape[1]), dim=1, sorted=False).values.mean(dim=1)

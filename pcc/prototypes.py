@@ -1,6 +1,6 @@
 """Structure-aware seeds, image-specific prototypes and their CAMs (Chen et al., CVPR 2022, SIPE section 3.2).
 
-To bring image-specific CAMs to a peak of 1 as the paper does, pass them to `pcc.maps.normalize_cams`.
+The paper scales image-specific CAMs to a peak of 1; use `pcc.maps.normalize_cams`.
 """
 
 import torch
@@ -19,20 +19,26 @@ def structure_seeds(
     valid: Shaped[Tensor, "B C h w"],
     background_discount: int | float = 0.5,
 ) -> Float[Tensor, "B C h w"]:
-    """Give every cell to the class whose map overlaps most with what looks like that cell.
+    """Assign each cell to the class whose map best matches the cell's structure map (SIPE section 3.2).
 
-    The structure map of a cell is its rectified cosine similarity to all cells. Its soft IoU with a class map
-    is ``I / (sum S + sum A - I)``, ``I = A S``; the N x N x C products behind ``I`` are never materialised.
+    The structure map S of a cell is its rectified cosine similarity to all cells. Its soft IoU with a class
+    map A is ``I / (sum S + sum A - I)``, ``I = A S``, computed without the N x N x C products.
 
     Args:
-        query: features to compare cells by.
+        query: features compared between cells.
         maps: class maps in [0, 1], channel 0 background.
-        valid: 1 where a class may be seeded (image labels, padding); it is applied after the arg-max, so a
-            cell won by a forbidden class seeds nothing.
+        valid: 1 where a class may be seeded (image labels, padding). Applied after the argmax: a cell assigned
+            to an invalid class seeds nothing.
         background_discount: factor on the background's IoU.
 
     Returns:
         One-hot seeds times ``valid``, without gradient.
+
+    Example:
+        >>> query = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
+        >>> maps = torch.tensor([[[[0.9, 0.1]], [[0.1, 0.9]]]])
+        >>> structure_seeds(query, maps, torch.ones(1, 2, 1, 2)).tolist()
+        [[[[1.0, 0.0]], [[0.0, 1.0]]]]
     """
     cells = query.flatten(2)
     unit = cells / (cells.norm(dim=1, keepdim=True) + EPSILON)
@@ -40,16 +46,20 @@ def structure_seeds(
     areas = maps.flatten(2)
     intersection = areas @ structure
     union = structure.sum(dim=1)[:, None] + areas.sum(dim=2, keepdim=True) - intersection
-    # The reference has no epsilon here and gives NaN where a zero feature meets an empty class.
+    # The released code has no epsilon here: NaN for a zero feature and an empty class.
     overlap = intersection / (union + EPSILON)
     overlap[:, 0] *= background_discount
-    winners = overlap.argmax(dim=1)
-    seeds = F.one_hot(winners, maps.shape[1]).transpose(1, 2).reshape(maps.shape)
+    seeds = F.one_hot(overlap.argmax(dim=1), maps.shape[1]).transpose(1, 2).reshape(maps.shape)
     return seeds.to(maps.dtype) * valid
 
 
 def prototypes(features: Float[Tensor, "B D h w"], seeds: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C D"]:
-    """``P_c = mean over all cells of seed * feature``; a class without seeds gets the zero vector."""
+    """``P_c = mean over all cells of seed * feature``; zero for a class without seeds (SIPE section 3.2).
+
+    Example:
+        >>> prototypes(torch.tensor([[[[2.0, 4.0]]]]), torch.tensor([[[[0.0, 1.0]]]])).tolist()
+        [[[2.0]]]
+    """
     cells = features.flatten(2)
     return seeds.flatten(2) @ cells.transpose(1, 2) / cells.shape[2]
 
@@ -57,7 +67,15 @@ def prototypes(features: Float[Tensor, "B D h w"], seeds: Float[Tensor, "B C h w
 def image_specific_cams(
     features: Float[Tensor, "B D h w"], prototypes: Float[Tensor, "B C D"]
 ) -> Float[Tensor, "B C h w"]:
-    """Rectified cosine of every cell to every prototype, un-normalised; a zero prototype gives a zero map."""
+    """Rectified cosine similarity of cells to prototypes; a zero prototype gives a zero map (SIPE section 3.2).
+
+    The maps are not scaled to a peak of 1.
+
+    Example:
+        >>> features = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
+        >>> image_specific_cams(features, torch.tensor([[[3.0, 0.0]]])).tolist()
+        [[[[1.0, 0.0]]]]
+    """
     cells = F.normalize(features.flatten(2), dim=1, eps=COSINE_EPSILON)
     cosine = F.normalize(prototypes, dim=2, eps=COSINE_EPSILON) @ cells
     return F.relu(cosine).unflatten(2, features.shape[2:])

@@ -1,4 +1,4 @@
-"""How far a pseudo mask may be trusted, from what is known without true masks. Each sign is in [0, 1], 1 at best."""
+"""Reliability of pseudo masks without ground truth. Every indicator is in [0, 1]; higher is better."""
 
 from collections.abc import Hashable, Sequence
 
@@ -8,43 +8,43 @@ from jaxtyping import Bool, Float, Integer, Shaped, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-LOWEST = 0.2  # share of the images that a user is told to look at
-FEW = 5  # areas that a group needs for a spread of its own
-SPREAD_OF_NORMAL = 1.4826  # standard deviation of a normal distribution whose median absolute deviation is 1
+LOWEST = 0.2  # fraction of images to review first
+MIN_GROUP = 5  # smaller groups use the statistics of all areas
+MAD_TO_STD = 1.4826  # for a normal distribution
 
-SIGNS = ("refined", "certainty", "plain", "mirrored", "usual_area")
-TRUSTED = ("refined", "certainty")  # confidence is their mean (docs/decisions/0011-quality.md)
+INDICATORS = ("refined", "certainty", "plain", "mirrored", "usual_area")
+CONFIDENCE_INDICATORS = ("refined", "certainty")  # confidence is their mean (docs/decisions/0011-quality.md)
 
 
-def shares(
+def pixel_fractions(
     mask: UInt8[np.ndarray, "H W"], classes: Sequence[int], grid: tuple[int, int]
 ) -> Float[Tensor, "k h w"]:
-    """The share of a cell's pixels that a mask gives to each class; what it leaves open is nobody's."""
-    of_class = torch.from_numpy(mask[None] == np.array(classes, dtype=np.uint8)[:, None, None])
-    return functional.adaptive_avg_pool2d(of_class.float(), grid)
+    """Fraction of each cell's pixels that the mask assigns to each class; ignored pixels count for none."""
+    one_hot = torch.from_numpy(mask[None] == np.array(classes, dtype=np.uint8)[:, None, None])
+    return functional.adaptive_avg_pool2d(one_hot.float(), grid)
 
 
 def certainty(maps: Float[Tensor, "k h w"], where: Float[Tensor, "k h w"]) -> Float[Tensor, "k"]:
-    """One less the relative entropy of the classes in a cell, in the mean over each class's cells; NaN without any.
+    """1 − normalised entropy of the class distribution, averaged over each class's cells; NaN if it has none.
 
     Args:
-        maps: one channel per class that may be there, background too; of any sum.
+        maps: one channel per present class, background included; need not sum to 1.
         where: weight of each cell in the mean of each class.
     """
-    shared = maps / maps.sum(0).clamp_min(torch.finfo(maps.dtype).tiny)
-    entropy = torch.special.entr(shared).sum(0) / np.log(max(2, len(maps)))
+    probabilities = maps / maps.sum(0).clamp_min(torch.finfo(maps.dtype).tiny)
+    entropy = torch.special.entr(probabilities).sum(0) / np.log(max(2, len(maps)))
     return ((1 - entropy) * where).sum((-2, -1)) / where.sum((-2, -1))
 
 
-def usualness(areas: Shaped[np.ndarray, "n"], groups: Sequence[Hashable]) -> Float[np.ndarray, "n"]:
-    """``exp(-z² / 2)`` of each area among those of its group: 1 at the median, 0.61 one deviation from it.
+def area_typicality(areas: Shaped[np.ndarray, "n"], groups: Sequence[Hashable]) -> Float[np.ndarray, "n"]:
+    """``exp(-z² / 2)`` of each area within its group: 1 at the median, 0.61 one deviation away, 0 if empty.
 
-    z is taken of log odds, by the median and the median absolute deviation; groups of fewer than five areas are
-    compared with all. An empty area is unlike any other: 0.
+    z is the robust z-score (median, MAD) of the log odds. Groups of fewer than five areas use the statistics of
+    all areas.
 
     Args:
-        areas: shares of the image.
-        groups: such as the cluster that a class is in.
+        areas: fractions of the image.
+        groups: group of each area, such as the cluster of its class.
     """
     found = np.zeros(len(areas))
     some = (areas > 0) & (areas < 1)
@@ -52,33 +52,33 @@ def usualness(areas: Shaped[np.ndarray, "n"], groups: Sequence[Hashable]) -> Flo
     members = np.array([hash(group) for group in groups])
     for group in set(members[some].tolist()):
         own = some & (members == group)
-        among = own if own.sum() >= FEW else some
-        middle = np.median(odds[among])
-        spread = SPREAD_OF_NORMAL * np.median(np.abs(odds[among] - middle)) or 1.0
-        found[own] = np.exp(-(((odds[own] - middle) / spread) ** 2) / 2)
+        reference = odds[own if own.sum() >= MIN_GROUP else some]
+        median = np.median(reference)
+        spread = MAD_TO_STD * np.median(np.abs(reference - median)) or 1.0
+        found[own] = np.exp(-(((odds[own] - median) / spread) ** 2) / 2)
     return found
 
 
-def trust(
+def reliability_scores(
     confidence: Float[np.ndarray, "n"],
     intersection: Integer[np.ndarray, "n"],
     union: Integer[np.ndarray, "n"],
     images: Sequence[Hashable],
 ) -> dict[str, float | int | None]:
-    """How well ``confidence`` tells good masks from bad, seen with the true masks: for a report, never for a choice.
+    """Evaluate ``confidence`` against ground truth; for reports only, never for selection.
 
     Args:
-        confidence: of each image and class.
-        intersection: pixels that its mask and the true one share.
-        union: pixels that either has; more than 0.
-        images: which image each is of.
+        confidence: of each pseudo mask (one per image and class).
+        intersection: pixels shared with the ground-truth mask.
+        union: pixels in either mask; more than 0.
+        images: image of each pseudo mask.
 
     Returns:
-        ``masks`` counted; ``spearman``: rank correlation with the IoU, None where nothing varies;
-        ``errors_in_lowest_fifth``: share of all wrong pixels in the fifth of the images with the lowest mean
-        confidence, 0.2 by chance; ``lost_iou_in_lowest_fifth``: likewise of the sum of 1 - IoU.
+        ``masks``: their number; ``spearman``: rank correlation with the IoU, None if either is constant;
+        ``errors_in_lowest_fifth``: fraction of all wrong pixels in the 20 % of images with the lowest mean
+        confidence (0.2 by chance); ``lost_iou_in_lowest_fifth``: the same for the sum of 1 - IoU.
     """
-    from scipy.stats import spearmanr  # half a second, which stages that only want the signs are spared
+    from scipy.stats import spearmanr  # takes half a second to import
 
     iou = intersection / union
     varies = len(iou) > 1 and np.ptp(iou) > 0 and np.ptp(confidence) > 0
@@ -89,10 +89,10 @@ def trust(
     return {
         "masks": len(iou),
         "spearman": float(spearmanr(confidence, iou).statistic) if varies else None,
-        "errors_in_lowest_fifth": _share(union - intersection, lowest),
-        "lost_iou_in_lowest_fifth": _share(1 - iou, lowest),
+        "errors_in_lowest_fifth": _fraction(union - intersection, lowest),
+        "lost_iou_in_lowest_fifth": _fraction(1 - iou, lowest),
     }
 
 
-def _share(values: Shaped[np.ndarray, "n"], chosen: Bool[np.ndarray, "n"]) -> float | None:
+def _fraction(values: Shaped[np.ndarray, "n"], chosen: Bool[np.ndarray, "n"]) -> float | None:
     return float(values[chosen].sum() / values.sum()) if values.sum() else None

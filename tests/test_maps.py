@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from pcc.maps import (
     background_threshold,
     condition_on_labels,
-    merge_views,
+    merge_tta,
     normalize_cams,
     resize,
     to_mask,
@@ -100,7 +100,7 @@ def test_conditioning_keeps_zero_classes_and_cells_zero():
         with_background,
         lambda x: condition_on_labels(x, torch.ones(2, 2)),
         lambda x: resize(x, (7, 10)),
-        lambda x: merge_views([x, resize(x, (6, 10))], (8, 12)),
+        lambda x: merge_tta([x, resize(x, (6, 10))], (8, 12)),
     ],
 )
 def test_mirrored_in_mirrored_out(function):
@@ -110,13 +110,13 @@ def test_mirrored_in_mirrored_out(function):
 
 def test_merging_a_view_with_itself_changes_nothing():
     maps = random(1, 3, 4, 4)
-    torch.testing.assert_close(merge_views([maps, maps], (4, 4)), maps)
-    torch.testing.assert_close(merge_views([maps, maps], (4, 4), "sum"), 2 * maps)
+    torch.testing.assert_close(merge_tta([maps, maps], (4, 4)), maps)
+    torch.testing.assert_close(merge_tta([maps, maps], (4, 4), "sum"), 2 * maps)
 
 
 def test_merging_scales_keeps_distributions():
     views = [random(1, 3, n, n, seed=n).softmax(dim=1) for n in (3, 4, 6)]
-    merged = merge_views(views, (5, 7))
+    merged = merge_tta(views, (5, 7))
     torch.testing.assert_close(merged.sum(dim=1), torch.ones(1, 5, 7, dtype=torch.float64))
 
 

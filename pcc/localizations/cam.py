@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pcc.maps import merge_views, soft_iou
+from pcc.maps import merge_tta, soft_iou
 from pcc.methods.base import Method
 
 
@@ -47,7 +47,7 @@ class Localization(nn.Module):
             self.over_flips(self._activations, self._scaled(images, scale), compared_as=labels)[0]
             for scale in self.scales
         ]
-        return self.method.to_maps(merge_views(views, self.grid(images, views)), labels)
+        return self.method.to_maps(merge_tta(views, self.grid(images, views)), labels)
 
     def grid(
         self, images: Float[Tensor, "B 3 H W"], views: Sequence[Float[Tensor, "B _ _ _"]]

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pcc.localizations import cam
-from pcc.maps import resize, soft_iou, winners
+from pcc.maps import argmax_one_hot, resize, soft_iou
 from pcc.methods.base import Method
 from pcc.models.backbones import Backbone
 from pcc.runtime.errors import call_with
@@ -48,7 +48,7 @@ class Grouping(cam.Localization):
 
     def compare(self, plain: Float[Tensor, "B C h w"], grouped: Float[Tensor, "B C h w"]) -> None:
         """Note how alike the decisions are."""
-        self.agreements["plain"] = soft_iou(winners(plain), winners(grouped)).nan_to_num(0.0)
+        self.agreements["plain"] = soft_iou(argmax_one_hot(plain), argmax_one_hot(grouped)).nan_to_num(0.0)
 
     def features(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
         """Averaged over mirrored views of one scale: likeness needs one grid."""

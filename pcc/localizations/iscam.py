@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pcc.localizations.grouping import Grouping
-from pcc.maps import merge_views, normalize_cams, resize
+from pcc.maps import merge_tta, normalize_cams, resize
 from pcc.methods.base import Method
 from pcc.prototypes import image_specific_cams, prototypes, structure_seeds
 
@@ -42,7 +42,7 @@ class Localization(Grouping):
     ) -> Float[Tensor, "B C h w"]:
         """Rectified cosine to each prototype, every present class to a peak of 1, absent classes zero."""
         views = [self._at_scale(self._scaled(images, scale), labels) for scale in self.scales]
-        return normalize_cams(merge_views(views, self.grid(images, views)))
+        return normalize_cams(merge_tta(views, self.grid(images, views)))
 
     def _at_scale(
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]

@@ -14,7 +14,7 @@ from pcc.artifacts.provenance import Job
 from pcc.data.manifest import Dataset, Manifest
 from pcc.figures.canvas import save
 from pcc.ids import BACKGROUND
-from pcc.quality import SIGNS, trust
+from pcc.quality import INDICATORS, reliability_scores
 from pcc.reporting.sheets import contact_sheet_of
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import write_json
@@ -171,7 +171,7 @@ def _worst_images(scores: Mapping[str, float]) -> list[tuple[str, float]]:
 
 
 def _trust(quality: Path, counts: Counts) -> dict[str, Any] | None:
-    """`trust` of the confidence and of each sign by itself, over the masks that are in both; None without any."""
+    """`reliability_scores` of the confidence and of each sign by itself, over the masks that are in both; None without any."""
     table = pd.read_csv(quality, dtype={"image_id": str})
     keys = list(zip(table["image_id"], table["class_id"], strict=True))
     table = table[[key in counts.masks for key in keys]]
@@ -179,8 +179,8 @@ def _trust(quality: Path, counts: Counts) -> dict[str, Any] | None:
         return None
     shared, either = np.array([counts.masks[key] for key in keys if key in counts.masks]).T
     worth = {
-        sign: trust(table[sign].to_numpy(), shared, either, table["image_id"].tolist())
-        for sign in ("confidence", *SIGNS)
+        sign: reliability_scores(table[sign].to_numpy(), shared, either, table["image_id"].tolist())
+        for sign in ("confidence", *INDICATORS)
         if table[sign].notna().all()
     }
     return {**worth.pop("confidence"), "spearman_by_sign": {sign: w["spearman"] for sign, w in worth.items()}}

@@ -12,8 +12,8 @@ from pcc.artifacts.maps import Maps, read_maps
 from pcc.artifacts.masks import read_mask
 from pcc.artifacts.provenance import Job
 from pcc.data.manifest import Manifest
-from pcc.maps import soft_iou, winners
-from pcc.quality import SIGNS, TRUSTED, certainty, shares, usualness
+from pcc.maps import argmax_one_hot, soft_iou
+from pcc.quality import CONFIDENCE_INDICATORS, INDICATORS, area_typicality, certainty, pixel_fractions
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import write_text
 from pcc.runtime.progress import track
@@ -60,11 +60,13 @@ def quality(
         for number, cluster in enumerate([] if clusters is None else read_clusters(clusters))
         for name in cluster
     }
-    table = pd.DataFrame(rows, columns=["image_id", "class_id", "area", *SIGNS[:-1]])
+    table = pd.DataFrame(rows, columns=["image_id", "class_id", "area", *INDICATORS[:-1]])
     names = [dataset.classes[class_id - 1] for class_id in table["class_id"]]
     table.insert(1, "class", names)
-    table["usual_area"] = usualness(table["area"].to_numpy(), [groups.get(name, name) for name in names])
-    table.insert(3, "confidence", table[list(TRUSTED)].mean(axis=1))
+    table["usual_area"] = area_typicality(
+        table["area"].to_numpy(), [groups.get(name, name) for name in names]
+    )
+    table.insert(3, "confidence", table[list(CONFIDENCE_INDICATORS)].mean(axis=1))
     write_text(output, table.to_csv(index=False, float_format="%.4f"))
     job.write_provenance(output.with_suffix(".provenance.json"))
 
@@ -79,10 +81,10 @@ def _rows(shard: Path, folder: Path) -> Iterator[dict[str, Any]]:
 
 def _signs(image_id: str, maps: Maps, mask: Path) -> Iterator[dict[str, Any]]:
     grid = (maps.values.shape[1], maps.values.shape[2])
-    inside = shares(read_mask(mask), maps.classes, grid)
+    inside = pixel_fractions(read_mask(mask), maps.classes, grid)
     signs = {
         "area": inside.mean((1, 2)),
-        "refined": soft_iou(winners(maps.values), inside).nan_to_num(0.0),  # found nowhere by either
+        "refined": soft_iou(argmax_one_hot(maps.values), inside).nan_to_num(0.0),  # found nowhere by either
         "certainty": certainty(maps.values, inside).nan_to_num(0.0),
         **{name: torch.tensor(alike) for name, alike in maps.agreements.items()},
     }
