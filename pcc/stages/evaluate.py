@@ -171,7 +171,7 @@ def _worst_images(scores: Mapping[str, float]) -> list[tuple[str, float]]:
 
 
 def _trust(quality: Path, counts: Counts) -> dict[str, Any] | None:
-    """`reliability_scores` of the confidence and of each sign by itself, over the masks that are in both; None without any."""
+    """`reliability_scores` of the confidence and of each sign, over the masks that are in both; None without any."""
     table = pd.read_csv(quality, dtype={"image_id": str})
     keys = list(zip(table["image_id"], table["class_id"], strict=True))
     table = table[[key in counts.masks for key in keys]]

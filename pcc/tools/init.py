@@ -23,6 +23,7 @@ from pcc.data.manifest import SPLITS, Manifest
 from pcc.models.backbones import Backbone
 from pcc.planning.doubts import doubts, tag_counts, untagged, untrained_classes
 from pcc.planning.estimate import Estimate, Images, mean_pixels
+from pcc.planning.findings import disk, times_table, weights
 from pcc.planning.measuring import measure
 from pcc.planning.proposal import REFINEMENT, SIZES, Proposal, configuration
 from pcc.planning.sniff import look
@@ -30,7 +31,6 @@ from pcc.readers import folder as reader
 from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.files import write_text
 from pcc.runtime.hardware import device
-from pcc.tools.doctor import disk, times_table, weights
 
 STRIDE = 16
 NETWORK = "tf_efficientnet_lite0"  # small enough for a laptop, and the one that the recipe was measured with
