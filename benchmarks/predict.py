@@ -20,7 +20,7 @@ import torch
 
 from pcc.artifacts.masks import read_mask
 from pcc.artifacts.networks import write_weights
-from pcc.deployment.photos import find_photos
+from pcc.deployment.inputs import find_images
 from pcc.deployment.predictor import Predictor
 from pcc.models.segmenter import build_segmenter
 from pcc.readers import shapes
@@ -49,7 +49,7 @@ def images_per_second(model: Path, photos: Path, output: Path, engine: str, thre
     """One run over all photos, the model loaded before the clock starts."""
     precision = {"precision": "no"} if engine == "onnx" else {}
     predictor = Predictor.load(model, engine=engine, device="cpu", threads=threads, **precision)
-    found = find_photos([str(photos)])
+    found = find_images([str(photos)])
     start = time.perf_counter()
     done = list(stage.predicted(predictor, found, stage.Outputs(output, False), threads))
     assert all(one.problem is None for one in done)

@@ -36,7 +36,7 @@ Seed = Annotated[int, typer.Option(help="Random seed.")]
 Shard = Annotated[str, typer.Option(help="Shard index, such as 000.")]
 
 Command = Callable[..., Mapping[str, Any] | None]
-# What every stage can be told besides its own options.
+# Options of every stage besides its own.
 SHARED = {"settings": (Settings, "{}"), "threads": (Threads, 1), "code": (Code, "")}
 
 

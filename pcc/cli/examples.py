@@ -73,7 +73,7 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any] | None]] = {
     "gallery": (f"{RESULTS} --limit 50 --output tried/gallery", None),
     "doctor": ("--configfile config.yaml", None),
     "export": (f"{SEGMENTER} --output tried/model", None),
-    "predict": (f"{SEGMENTER}/segmenter '{RESULTS}/data/images/val_*0.png' --output tried/photos", None),
+    "predict": (f"{SEGMENTER}/segmenter '{RESULTS}/data/images/val_*0.png' --output tried/predicted", None),
 }
 
 

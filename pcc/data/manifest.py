@@ -1,6 +1,6 @@
 """The manifest: which images there are, their tags, their masks if any, their split and shard.
 
-Class ids, said once for the whole package: 0 is background, 255 is ignore, and index i of a vector over the K
+Class ids of the whole package: 0 is background, 255 is ignored, and index i of a vector over the K
 foreground classes is class id i + 1. ``num_classes`` counts background, ``num_foreground`` does not.
 """
 
@@ -51,7 +51,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What is said of all images at once.
+    """What all images have in common.
 
     Attributes:
         name: the data set's name, a path segment of its results.

@@ -8,8 +8,8 @@ from typing import Any
 from pcc.reporting.tables import SCORES
 
 SUPERVISION = {
-    "labels": "image-level labels: pseudo masks made from tags; no true mask was trained on",
-    "masks": "masks: true masks of the training images",
+    "labels": "image-level labels: pseudo masks; no ground-truth mask was used in training",
+    "masks": "masks: ground-truth masks of the training images",
 }
 HEAD = "---\nlibrary_name: pcc\npipeline_tag: image-segmentation\n---\n"
 
@@ -65,7 +65,7 @@ def _use(config: Mapping[str, Any]) -> list[str]:
         "## Use",
         "",
         "```",
-        "pcc predict THIS_FOLDER photos --output predictions",
+        "pcc predict THIS_FOLDER images --output predictions",
         "```",
         "",
         f"Settings of prediction (from {config['prediction_from']}): `{json.dumps(config['prediction'])}`.",
@@ -83,10 +83,7 @@ def _scores(metrics: Mapping[str, Any] | None) -> list[str]:
         f"As in metrics.json, by the workflow's own predictions. split: {json.dumps(metrics['split'])}, "
         f"num_images: {json.dumps(metrics['num_images'])}, oracle: {json.dumps(metrics['oracle'])}, "
         f"labels_at_inference: {json.dumps(metrics['labels_at_inference'])}.",
-        *(
-            ["", "`oracle: true`: true masks chose something on the way here, such as an epoch."]
-            * metrics["oracle"]
-        ),
+        *(["", "`oracle: true`: ground-truth masks chose something, such as an epoch."] * metrics["oracle"]),
         *([f"note: {metrics['note']}"] if metrics.get("note") else []),
         f"Ignored pixels: {metrics['ignore_policy']}.",
         "",
@@ -154,28 +151,27 @@ def _origin(config: Mapping[str, Any], provenance: Mapping[str, Any] | None) -> 
 
 def _limits(config: Mapping[str, Any]) -> list[str]:
     weak = (
-        "Its masks were learned from tags: expect edges that are less exact than from a network trained on masks, "
-        "parts missing of large objects, and surroundings that always go with a class taken for it."
+        "It was trained on image-level labels: expect less exact edges than from a network trained on masks, "
+        "missing parts of large objects, and co-occurring surroundings labelled as the class."
     )
     return [
         "## Intended use and limits",
         "",
-        "For research and for pictures like those it was trained on. It knows the classes above and no other: "
-        "everything else is background or, wrongly, the class that looks most like it. How well it does on other "
-        "pictures is not known until it is measured. Nothing that people's safety or rights depend on should rest on "
-        "it.",
+        "For research, and for images like those it was trained on. It knows the classes above and no others: "
+        "everything else is background or, wrongly, the most similar class. Its accuracy on other images is "
+        "unknown until measured. Do not use it where people's safety or rights depend on the result.",
         *(["", weak] if config["supervision"] == "labels" else []),
         "",
         "## Licence",
         "",
-        "What the training images and the initial weights allow is for whoever passes this folder on to find out and "
-        "to state here. PCC itself is Apache-2.0.",
+        "State here what the licences of the training images and the initial weights allow. "
+        "Whoever passes this folder on is responsible for that. PCC itself is Apache-2.0.",
         "",
     ]
 
 
 def without_places(settings: Any) -> Any:
-    """The same settings with the names alone of files given by absolute paths: they tell of a machine."""
+    """The same settings; absolute paths, which reveal a machine, are cut to file names."""
     if isinstance(settings, Mapping):
         return {key: without_places(value) for key, value in settings.items()}
     if isinstance(settings, list | tuple):

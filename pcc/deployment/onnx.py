@@ -92,7 +92,7 @@ class OnnxNetwork:
 def write_onnx(network: Segmenter, path: Path, side: int) -> tuple[list[Compared], int | None]:
     """Write the network's logits as ONNX and compare the file with PyTorch.
 
-    Batch, height and width are free. A network for which that cannot be had gets a file of one size, and a log line.
+    Batch, height and width are free. A network that does not allow this is exported for one size, with a log line.
 
     Args:
         network: in evaluation mode, on the CPU.
@@ -112,7 +112,7 @@ def write_onnx(network: Segmenter, path: Path, side: int) -> tuple[list[Compared
     except InputError as error:
         side = _fitting(side, network.multiple_of)
         reason = str(error).removesuffix(f"; {WITHOUT}")
-        log.info("ONNX of any size cannot be had (%s); trying %dx%d pixels only", reason, side, side)
+        log.info("cannot export ONNX of any size (%s); trying %dx%d pixels only", reason, side, side)
     free = {0: Dim("batch")}
     return _write(network, path, free, [(batch, side, side) for batch in (1, 3)]), side
 

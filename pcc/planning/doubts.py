@@ -1,4 +1,4 @@
-"""What is odd about tags and photos, though a data set may be so: for `pcc init` to tell before any work."""
+"""Oddities of labels and images that may be intended: `pcc init` reports them before anything runs."""
 
 import difflib
 from collections import Counter, defaultdict

@@ -1,4 +1,4 @@
-"""How long a configuration runs and how much disk it fills.
+"""Estimated run time and disk use of a configuration.
 
 Time. Each distinct backbone runs forward three times (after a warm-up) on one image of at most 256 pixels, with random
 weights; the quickest is taken to grow with the number of pixels. Then, for each experiment and seed, shared jobs once,
@@ -25,7 +25,7 @@ from typing import Any
 from pcc.configuration import CHAIN, encoder_of, methods_behind
 from pcc.data.images import SUFFIXES, image_size
 from pcc.data.manifest import Manifest
-from pcc.planning.measuring import PHOTO, Network
+from pcc.planning.measuring import TYPICAL, Network
 from pcc.results import MANIFEST
 from pcc.runtime.errors import InputError
 
@@ -56,14 +56,12 @@ class Images:
 def count_images(config: Mapping[str, Any], given: tuple[int, int] | None = None) -> Images:
     """As ``given`` (train, val); else from the prepared manifest; else from the settings' own numbers; else from files.
 
-    Files are those of the data's folders that look like photos.
+    Files are the image files in the data's folders.
     """
     dataset = config["dataset"]
     classes = CLASSES_PER_IMAGE.get(dataset["format"], CLASSES_PER_IMAGE["voc"])
     if given is not None:
-        return Images(
-            *given, classes, float(math.prod(PHOTO)), "as given; photos of 500 × 375 pixels assumed"
-        )
+        return Images(*given, classes, float(math.prod(TYPICAL)), "as given; 500 × 375 pixels assumed")
     manifest = Path(config["results"]) / dataset["name"] / MANIFEST
     if manifest.is_file():
         records = Manifest.read(manifest).records
@@ -73,14 +71,14 @@ def count_images(config: Mapping[str, Any], given: tuple[int, int] | None = None
         return Images(len(train), len(records) - len(train), classes, pixels, manifest.as_posix())
     settings = dataset["settings"]
     if isinstance(settings.get("train"), int) and isinstance(settings.get("val"), int):
-        pixels = float(settings["image_size"] ** 2 if "image_size" in settings else math.prod(PHOTO))
+        pixels = float(settings["image_size"] ** 2 if "image_size" in settings else math.prod(TYPICAL))
         return Images(settings["train"], settings["val"], classes, pixels, "dataset.settings")
     files = [
         file
         for folder in data_paths(config).values()
         if folder.is_dir()
         for file in sorted(folder.rglob("*"))
-        if _is_photo(file)
+        if _is_image(file)
     ]
     split = {name: sum(name in file.parent.name for file in files) for name in ("train", "val")}
     train_count, val_count = (
@@ -103,7 +101,7 @@ def data_paths(config: Mapping[str, Any]) -> dict[str, Path]:
     return {f"dataset.settings.{key}": Path(path) for key, path in named.items() if isinstance(path, str)}
 
 
-def _is_photo(file: Path) -> bool:
+def _is_image(file: Path) -> bool:
     folder = file.parent.name.lower()
     return file.suffix.lower() in SUFFIXES and "mask" not in folder and "segmentation" not in folder
 
@@ -114,7 +112,7 @@ def mean_pixels(files: list[Path]) -> float:
         sizes = [math.prod(image_size(file)) for file in files[:: max(1, len(files) // SIZES_READ)]]
     except InputError:  # a broken image is prepare's to report
         sizes = []
-    return sum(sizes) / len(sizes) if sizes else float(math.prod(PHOTO))
+    return sum(sizes) / len(sizes) if sizes else float(math.prod(TYPICAL))
 
 
 @dataclass
@@ -125,7 +123,7 @@ class Estimate:
         config: the whole configuration.
         images: counts.
         networks: measured backbones, by place in the configuration.
-        refinements: seconds per photograph, by place.
+        refinements: seconds per image of 500 × 375 pixels, by place.
         processes: of a refinement.
         seconds: by stage.
         stored: bytes that stay, by stage.
@@ -182,7 +180,7 @@ class Estimate:
         entry = self.config["localizations"][localization]
         places = (f"methods.{encoder_of(self.config['methods'], method)}.", f"localizations.{localization}.")
         networks = [network for place in places for network in self._networks(place)]
-        side = entry.get("image_size") or max(PHOTO)
+        side = entry.get("image_size") or max(TYPICAL)
         finest = max(entry["scales"])  # whose grid is stored, unless a stride is set
         cells = (side / (entry.get("stride") or networks[0].stride / finest)) ** 2 if networks else 0.0
         seconds = self.images.train * _views(entry) * side**2 * sum(network.seconds for network in networks)
@@ -204,7 +202,7 @@ class Estimate:
 
     def _train(self, stage: str, place: str, entry: Mapping[str, Any]) -> None:
         training, networks = entry["training"], self._networks(f"{place}.")
-        side, cached = training.get("image_size") or max(PHOTO), bool(training.get("cache_features"))
+        side, cached = training.get("image_size") or max(TYPICAL), bool(training.get("cache_features"))
         epochs = sum(phase.get("epochs", 1) for phase in training.get("phases") or [])
         backward = 1 if entry["model"].get("unfrozen_blocks") == 0 else 3
         forward = self.images.train * side**2 * sum(network.seconds for network in networks)
@@ -217,7 +215,7 @@ class Estimate:
         return [network for where, network in self.networks.items() if where.startswith(place)]
 
     def _refinement_seconds(self, place: str, count: int) -> float:
-        each = self.refinements.get(place, 0.0) * self.images.pixels / math.prod(PHOTO)
+        each = self.refinements.get(place, 0.0) * self.images.pixels / math.prod(TYPICAL)
         return count * each / self.processes
 
 

@@ -1,4 +1,4 @@
-"""What an installation and a configuration's data look like: what was found, and what is wrong with it."""
+"""Findings about the installation and a configuration's data: packages, hardware, weights, paths, disk."""
 
 import os
 import shutil
@@ -72,7 +72,7 @@ def _gpu() -> str:
 
 
 def weights(config: Mapping[str, Any]) -> list[Finding]:
-    """Whether each backbone's weights can be had."""
+    """Whether each backbone's weights are available."""
     findings: list[Finding] = []
     for place, settings in backbones_in(config):
         source, name = settings.get("weights", "random"), settings["name"]

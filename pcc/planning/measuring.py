@@ -13,7 +13,7 @@ from pcc.models.backbones import Backbone
 from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.plugins import load_attribute
 
-PHOTO = (375, 500)  # height and width, pixels
+TYPICAL = (375, 500)  # height and width, pixels
 MEASURED_SIDE = 256
 SECONDS = 15.0
 REPEATS = 3
@@ -37,7 +37,7 @@ def measure(config: Mapping[str, Any]) -> tuple[dict[str, Network], dict[str, fl
     """What the experiments use, for about ``SECONDS`` seconds at most; what is alike is measured once.
 
     Returns:
-        Networks by place in the configuration; seconds per photograph of each refinement, by place too; and one line
+        Networks by place in the configuration; seconds per image of each refinement, by place too; and one line
         for each that cannot be used.
     """
     started, known, problems = time.monotonic(), dict[str, Measured](), list[str]()
@@ -80,7 +80,7 @@ def measure_network(settings: Mapping[str, Any], image_size: int | None) -> Netw
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = call_with(Backbone, {**settings, "weights": "random"}, "backbone").eval().to(device)
     side = (
-        max(1, round(min(image_size or max(PHOTO), MEASURED_SIDE) / network.multiple_of))
+        max(1, round(min(image_size or max(TYPICAL), MEASURED_SIDE) / network.multiple_of))
         * network.multiple_of
     )
     image = torch.rand(1, 3, side, side, device=device)
@@ -98,14 +98,14 @@ def measure_network(settings: Mapping[str, Any], image_size: int | None) -> Netw
 
 
 def measure_refinement(type: str, settings: Mapping[str, Any], where: str) -> float:
-    """Seconds of one call on noise of a photograph's size with three classes.
+    """Seconds of one call on noise of 500 × 375 pixels with three classes.
 
     Raises:
         InputError: the refinement's settings cannot be used.
     """
     refine = load_attribute("pcc.refine", type, "refine", f"{where}.type")
     rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, (*PHOTO, 3), dtype=np.uint8)
+    image = rng.integers(0, 256, (*TYPICAL, 3), dtype=np.uint8)
     maps = torch.from_numpy(rng.random((3, 24, 32), dtype=np.float32))
     started = time.perf_counter()
     call_with(refine, settings, where, image=image, maps=maps)

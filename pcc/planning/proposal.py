@@ -1,7 +1,7 @@
-"""A configuration for a stranger's photos, as YAML with the reasons beside the choices.
+"""A configuration for a folder of labelled images, as YAML with a reason for each choice.
 
-The recipe is that of config/voc12_mini.yaml with one network, brought to small sets: as many *steps*, however few the
-photos are, so the epochs are counted from them; what a few dozen photos want besides is in docs/tutorial.md.
+The recipe is that of config/voc12_mini.yaml with one network. The number of *steps* is fixed, however few images there
+are, so epochs are computed from it. docs/tutorial.md says what a few dozen images need besides.
 """
 
 import json
@@ -18,11 +18,11 @@ BATCH = 16
 WARMUP_STEPS, PATCH_STEPS, SEGMENTER_STEPS = 300, 250, 150
 REFINEMENT = "crf"  # of the recommended experiment
 FEWEST_EPOCHS = 3
-FEW = 200  # photos; below, the head is held back more: measured with 45 and with 400 (docs/tutorial.md)
+FEW = 200  # images; below, the head is regularized more: measured with 45 and with 400 (docs/tutorial.md)
 # Share of the patches, weight decay, and why.
-OF_FEW = (0.2, 3.0, "few photos are soon known by heart; hundreds want 0.1, and top_k 0.35")
-OF_MANY = (0.35, 0.1, "a few dozen photos want 3, and top_k 0.2")
-MOST_CACHED = 2000  # photos; beyond, the steps see few photos twice, and 4 MB for each fill disks
+OF_FEW = (0.2, 3.0, "with few images the head overfits; hundreds need 0.1, and top_k 0.35")
+OF_MANY = (0.35, 0.1, "a few dozen images need 3, and top_k 0.2")
+MOST_CACHED = 2000  # images; beyond, few are seen twice, and 4 MB each fill the disk
 PLAIN = re.compile(r"[\w./][\w./ -]*")
 COLUMN = 38  # of the comments
 SIZES = (448, 336, 224)  # multiples of 14 and 16, the patches of ViTs
@@ -64,15 +64,15 @@ class Proposal:
 
 
 READER_WHY = {
-    "tags": "edit it at will: what depends on it is run again",
-    "separator": "between two tags",
-    "val_share": "kept out of training, chosen by a hash of the file name: it stays when photos come or go",
+    "tags": "edit it freely: whatever depends on it reruns",
+    "separator": "between two labels",
+    "val_share": "held out for validation by a hash of the file name: stable when images are added",
 }
-HUB_WHY = "fetched on the first run; or the path of a .safetensors file"
-ALL_BACKGROUND = "  allow_unlabelled: true           # a photo without a tag shows none of the classes\n"
+HUB_WHY = "downloaded on the first run; or the path of a .safetensors file"
+ALL_BACKGROUND = "  allow_unlabelled: true           # an image without a label shows none of the classes\n"
 NOT_ASKED = """\
-  none: {provider: none}             # no groups of classes: with few photos that is best (docs/results/voc12_mini.md)
-                                     # `pcc init --llm MODEL` has a language model propose some, and compares"""
+  none: {provider: none}             # no groups of classes: best with few images (docs/results/voc12_mini.md)
+                                     # `pcc init --llm MODEL` adds groups by a language model for comparison"""
 ASKED = Template("""\
   none: {provider: none}
   llm: {provider: openai, model: $model}    # the key is in OPENAI_API_KEY, the server in OPENAI_BASE_URL""")
@@ -86,7 +86,7 @@ CLUSTERED = """\
 CLUSTERED_EXPERIMENT = "  - {method: pcc_clusters, localization: cam, refinement: crf}\n"
 
 TEMPLATE = Template("""\
-# Proposed by `pcc init` for $images photos. Every key is described in workflow/schemas/config.schema.yaml.
+# Proposed by `pcc init` for $images images. docs/configuration.md describes every key.
 #   snakemake --cores all --configfile $file
 dataset:
   name: $name                  # results go to results/$name
@@ -95,22 +95,22 @@ dataset:
 $reader
     classes:                         # masks hold 0 for background and these from 1 on, in this order
 $classes
-  shards: $shards          # jobs that the photos are cut into; one to ten minutes each is a good size
+  shards: $shards          # jobs per split; one to ten minutes each is a good size
 ${unlabelled}\
 scoring: {splits: $splits$scoring_clusters}$scoring_why
 clusters:
 $clusters
 methods:
-  cam:                               # the plain baseline: a classifier, and what in the photo convinced it
+  cam:                               # the plain baseline: a classifier and its class activation maps
     model: &network
       backbone: &backbone
 $network
-      unfrozen_blocks: 0             # the network stays as it is: with few photos, only a classifier on top is learned
+      unfrozen_blocks: 0             # frozen: with few images, only a classifier on top is trained
     training: &recipe
       image_size: $size # pixels; $why_size
       batch_size: $batch
       weight_decay: 0.1
-      cache_features: $cached           # each photo goes through the network once, and the result waits on the disk
+      cache_features: $cached           # features are computed once per image and stored on disk
       precision: auto
       phases:
         - {name: warmup, epochs: $warmup, lr: 3.0e-3}
@@ -120,25 +120,25 @@ $network
       <<: *network
       hv_bilstm: null
       warmup_pooling: average        # docs/decisions/0003-warm-up-by-average-pooling.md
-      top_k: $share                     # share of the photo that a tag must explain; more if masks miss parts of things
+      top_k: $share                     # share of patches that a class score averages; raise it if masks are too small
       divide_by_maximum: false
     training: &patch_recipe
       <<: *recipe
       weight_decay: $decay              # $why_decay
-      phases:                        # epochs make some hundred steps: many photos need few epochs
+      phases:                        # epochs are chosen for a fixed number of steps
         - {name: warmup, epochs: $warmup, lr: 3.0e-3}
         - {name: patches, epochs: $patches, lr: 3.0e-3}
 ${clustered}\
 localizations:
   cam: {image_size: $size, batch_size: 8, precision: auto}
 refinements:
-  crf:                               # masks that end where colours do
+  crf:                               # CRF: mask edges follow colour edges
     unary: labels
     confidence: 0.7
     gaussian: {sxy: 3, weight: 3}                  # sxy: pixels
     bilateral: {sxy: 50, srgb: 5, weight: 10}      # sxy: pixels, srgb: 0-255 colour units
 segmenters:
-  light:                             # needs no tags: it learns from the masks above, and can be shown any photo
+  light:                             # learns from the pseudo masks; needs no labels at inference
     type: light_head
     model:
       backbone: {<<: *backbone$levels}
@@ -153,7 +153,7 @@ segmenters:
       phases:
         - {name: train, epochs: $segmenter, lr: 1.0e-3, schedule: poly}
     prediction: {image_size: $size, flip: true, precision: auto, crf: null}
-experiments:                         # one chain a line; take a line out, and what it alone needs is not computed
+experiments:                         # one chain per line; remove a line to skip what only it needs
   - {method: pcc, localization: cam, refinement: crf, segmenter: light}
   - {method: cam, localization: cam, refinement: crf}
 $experiments""")
@@ -183,7 +183,7 @@ def configuration(proposal: Proposal, file: str) -> str:
             unlabelled=ALL_BACKGROUND if p.allow_unlabelled else "",
             splits=f"[{', '.join(p.splits)}]",
             scoring_clusters=", clusters: llm" if asked and p.splits else "",
-            scoring_why=_with_why("", "" if p.splits else "no masks, so nothing to score").rstrip(),
+            scoring_why=_with_why("", "" if p.splits else "no masks, so nothing is scored").rstrip(),
             clusters=ASKED.substitute(model=scalar(p.language_model)) if asked else NOT_ASKED,
             network=_lines(p.network, 8, {"weights": HUB_WHY} if p.network["weights"] == "hub" else {}),
             size=p.image_size,

@@ -1,4 +1,4 @@
-"""A stranger's folder looked at: where its images lie, and which table or which folders say what they show.
+"""Find the images of an unknown folder, and the table or folders that hold their labels.
 
 What is found is put as settings of `pcc.readers.folder.read`, which then reads the data as it will in the workflow.
 """
@@ -13,7 +13,7 @@ from pcc.data.tables import read_table
 from pcc.readers.folder import split_tags
 from pcc.runtime.errors import InputError
 
-MASKS = "masks"  # a folder of this name holds masks, not photos
+MASKS = "masks"  # a folder of this name holds masks, not images
 TAG_NAMES = (
     "tags",
     "tag",
@@ -35,12 +35,12 @@ class Found:
 
     Attributes:
         settings: of the folder reader.
-        told: the same in words, for the user to judge.
+        summary: the same in words, for the user to check.
         files: all image files there are, with or without tags.
     """
 
     settings: dict[str, str]
-    told: str
+    summary: str
     files: tuple[Path, ...]
 
 
@@ -89,12 +89,12 @@ def look(
         raise InputError(f"{folder}: no image found; put images there ({', '.join(SUFFIXES)})")
     table = _only_table(folder) if tags is None else tags
     if table is None:
-        settings, told = _by_folders(folder, files)
+        settings, summary = _by_folders(folder, files)
     else:
-        settings, told = _by_table(folder, files, table, image_column, tags_column)
+        settings, summary = _by_table(folder, files, table, image_column, tags_column)
     if masks is not None:
         settings["masks"] = masks.as_posix()
-    return Found(settings, told, tuple(files))
+    return Found(settings, summary, tuple(files))
 
 
 def _own_masks(folder: Path) -> Path | None:
@@ -126,7 +126,7 @@ def _by_table(
     folder: Path, files: Sequence[Path], table: Path, image_column: str | None, tags_column: str | None
 ) -> tuple[dict[str, str], str]:
     given = [name for name in (image_column, tags_column) if name is not None]
-    rows = [row for _, row in read_table(table, given, [])]  # faulty rows are the reader's to tell
+    rows = [row for _, row in read_table(table, given, [])]  # the reader reports invalid rows
     if not rows:
         raise InputError(f"{table}: no rows; give each image one, with its file name and its tags")
     columns = list(rows[0])
@@ -149,8 +149,8 @@ def _by_table(
         "separator": separator,
         **({"split_column": split} if split else {}),
     }
-    told = f"{table}: images in column '{names.name}', tags in '{tags}', separated by '{separator}'"
-    return settings, told + (f", split in '{split}'" if split else "")
+    summary = f"{table}: images in column '{names.name}', tags in '{tags}', separated by '{separator}'"
+    return settings, summary + (f", split in '{split}'" if split else "")
 
 
 def _file_column(

@@ -15,7 +15,7 @@ from pcc.data.manifest import SPLITS, Dataset, Manifest, Record
 from pcc.data.tables import read_table
 from pcc.runtime.errors import InputError
 
-Row = tuple[str, str, tuple[str, ...], str | None]  # where it is said, file name, tags, split
+Row = tuple[str, str, tuple[str, ...], str | None]  # row, file name, labels, split
 
 
 def read(
@@ -69,10 +69,10 @@ def read(
         if tags is None
         else _table_rows(Path(tags), image_column, tags_column, split_column, separator, problems)
     )
-    for where, named, found, said in rows:
+    for where, named, found, given in rows:
         name = _with_suffix(folder, named)
         image_id = ids.from_file_name(name)
-        split = hashed_split(image_id, val_share) if said is None else said
+        split = hashed_split(image_id, val_share) if given is None else given
         if split not in SPLITS:
             near = did_you_mean(split, SPLITS)
             problems.append(f"{where}: split '{split}'{near} is not one of {', '.join(SPLITS)}; correct it")

@@ -1,4 +1,4 @@
-"""The one kind of error a user can cause, and the door where settings are checked by name and type."""
+"""The error for bad input, and the one place where settings are checked by name and type."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence

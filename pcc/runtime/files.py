@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writes, digests, folders that a killed run can take up again."""
+"""Files that are whole or absent: atomic writes, digests, working folders that a killed run resumes from."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What this machine computes fastest."""
+"""Device and precision of this machine."""
 
 import ctypes
 import platform
@@ -22,7 +22,7 @@ def device() -> str:
 def resolve_precision(precision: Precision) -> Literal["no", "bf16", "fp16"]:
     """``auto`` means bf16 where the hardware multiplies it, else fp32.
 
-    A CPU that does not is spared ``bf16`` too, and told so: emulated, it takes twenty times as long as fp32, and torch
+    On a CPU without it, ``bf16`` falls back to fp32 with a log line: emulated, it takes twenty times as long, and torch
     has no LSTM for it.
     """
     if torch.cuda.is_available():
@@ -30,7 +30,7 @@ def resolve_precision(precision: Precision) -> Literal["no", "bf16", "fp16"]:
     else:
         native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         if precision == "bf16" and not native:
-            log.info("precision bf16: this CPU does not multiply it; computing in fp32, which is faster here")
+            log.info("precision bf16: not supported by this CPU; using fp32, which is faster here")
             return "no"
     return precision if precision != "auto" else "bf16" if native else "no"
 

@@ -1,4 +1,4 @@
-"""A polite end: a preemption or a time limit is noted, and the work stops where it can be taken up again."""
+"""Graceful shutdown: on SIGTERM, finish the step, save a checkpoint, exit with 143."""
 
 import signal
 import threading
@@ -14,7 +14,7 @@ EXIT_CODE = 128 + signal.SIGTERM
 
 
 class Interruption:
-    """Whether this process was asked to stop."""
+    """Whether this process has received SIGTERM."""
 
     requested = False
 
@@ -24,7 +24,7 @@ class Interruption:
 
 
 def begun_undisturbed(items: Iterable[T]) -> Iterator[T]:
-    """The items, the first made while SIGTERM is held back, as it stays for processes that are started meanwhile.
+    """The items; SIGTERM is blocked while the first is made, and stays blocked in processes started meanwhile.
 
     Clusters signal every process of a job, and a loader process that died of it would fail the step.
     """
@@ -40,7 +40,7 @@ def begun_undisturbed(items: Iterable[T]) -> Iterator[T]:
 
 @contextmanager
 def noticing_sigterm() -> Iterator[Interruption]:
-    """SIGTERM, which clusters send some time before they kill, does no more than to be noted inside the block."""
+    """Inside the block, SIGTERM is only recorded. Clusters send it some time before they kill."""
     noted = Interruption()
     if threading.current_thread() is not threading.main_thread():
         yield noted  # signals are the main thread's

@@ -1,4 +1,4 @@
-"""A training spread over several processes of this machine: one for each GPU it is given."""
+"""A training spread over several processes of this machine, one per GPU."""
 
 import os
 import signal
@@ -20,10 +20,10 @@ GRACE = 60.0  # seconds that a process has for a last checkpoint
 
 
 def wanted_processes() -> int:
-    """One for each GPU that is visible, unless the environment says otherwise; 1 within a launched process.
+    """One per visible GPU, unless the environment variable sets another number; 1 within a launched process.
 
     Raises:
-        InputError: what the environment says is no number.
+        InputError: the environment variable is not a number.
     """
     if "WORLD_SIZE" in os.environ:
         return 1
@@ -38,8 +38,8 @@ def wanted_processes() -> int:
 def launch(words: Sequence[str], processes: int) -> int:
     """Run ``pcc WORDS`` in every process, and return the exit code of the first to fail, or 0.
 
-    Accelerate and torch read what the environment says of the others. What the first process says is shown; what
-    another says, only where it alone failed. When one fails, the others are stopped; SIGTERM is handed on to all.
+    Accelerate and torch read the other processes from the environment. Rank 0's stderr is shown; another rank's only if
+    that rank alone failed. When one fails, the others are stopped. SIGTERM is passed on to all.
 
     Args:
         words: command line after ``pcc``.
@@ -50,11 +50,11 @@ def launch(words: Sequence[str], processes: int) -> int:
         port = found.getsockname()[1]
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(processes)}
     running: list[subprocess.Popen[bytes]] = []
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as stderr_file:
         for rank in range(processes):
             own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(processes)}
             command = [sys.executable, "-m", "pcc", *words]
-            stderr = said if rank else None
+            stderr = stderr_file if rank else None
             running.append(subprocess.Popen(command, env=os.environ | shared | own, stderr=stderr))
         before = signal.signal(signal.SIGTERM, lambda *_: _stop(running))
         try:
@@ -68,8 +68,8 @@ def launch(words: Sequence[str], processes: int) -> int:
             _stop(running)
             _see_out(running)
         if failed and running[0].returncode in STOPPED:  # else the first has spoken for itself
-            said.seek(0)
-            sys.stderr.write(said.read().decode(errors="replace"))
+            stderr_file.seek(0)
+            sys.stderr.write(stderr_file.read().decode(errors="replace"))
     return code if code >= 0 else 128 - code
 
 

@@ -1,4 +1,4 @@
-"""Several processes: one piece of work per image in order, and sums over those that train together."""
+"""Several processes: work on images in order, and means over the processes of a training."""
 
 import itertools
 import multiprocessing
@@ -55,7 +55,7 @@ def mean_over_processes(values: torch.Tensor) -> torch.Tensor:
 
 
 def _die_with_parent(parent: int) -> None:
-    """A killed parent cannot tell its workers to stop, and they would wait for work for ever."""
+    """A killed parent cannot stop its workers, which would wait for work forever."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -24,11 +24,11 @@ def track(
     """Yield from ``iterable`` while showing progress on standard error.
 
     Args:
-        iterable: what is worked through.
+        iterable: the items.
         description: the few words before the numbers.
-        total: number of items, where ``iterable`` cannot tell.
-        done: items that an earlier run has done, counted in ``total``.
-        status: asked for a few words after the numbers, such as the loss.
+        total: number of items, if ``iterable`` has no length.
+        done: items finished by an earlier run, counted in ``total``.
+        status: gives a few words after the numbers, such as the loss.
     """
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)

@@ -1,4 +1,4 @@
-"""Tool `doctor`: will this configuration run here, how long, and into how much disk."""
+"""Check the installation and data paths; estimate run time and disk use."""
 
 import sys
 import time
@@ -22,15 +22,15 @@ def doctor(
     images: tuple[int, int] | None = None,
     threads: int = 1,
 ) -> None:
-    """Print what was found, and how long and how large the configuration's runs are expected to be.
+    """Print findings, and the estimated time and disk use of the configuration's runs.
 
     The estimate times a few forward passes of each configured backbone (random weights, one image of at most 256
-    pixels) and one call of each refinement on this machine, and multiplies by images, epochs, views and seeds; the
-    whole model is told in `pcc.planning.estimate`. It is meant to tell minutes from days.
+    pixels) and one call of each refinement on this machine, and multiplies by images, epochs, scales and seeds.
+    `pcc.planning.estimate` has the formulas. Expect the order of magnitude.
 
     Args:
         configfile: the configuration, as Snakemake is given it.
-        images: train and val images to reckon with, whether the data are there yet or not.
+        images: number of train and val images; None counts them.
         threads: processes that a refinement will have.
 
     Raises:

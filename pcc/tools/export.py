@@ -1,4 +1,4 @@
-"""Tool `export`: a trained segmenter as a folder that stands alone: weights, settings, model card, ONNX."""
+"""Export a trained segmenter as a self-contained folder: weights, settings, model card, ONNX."""
 
 import shutil
 from collections.abc import Mapping
@@ -173,7 +173,7 @@ def _config(network: Segmenter, facts: Mapping[str, Any], onnx: dict[str, Any] |
 
 
 def _normalisation(network: Segmenter) -> tuple[list[float] | None, list[float] | None]:
-    """Channel means and standard deviations that the network applies itself; None where it does not tell."""
+    """Channel means and standard deviations that the network applies itself; None if unknown."""
     for module in network.modules():
         if isinstance(module, Backbone):
             mean, std = (

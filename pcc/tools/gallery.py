@@ -33,7 +33,7 @@ def gallery(
     only: Sequence[str] = (),
     threads: int = 1,
 ) -> None:
-    """Write ``index.html`` and what it shows: photos, maps, masks, and each image's scores.
+    """Write ``index.html`` and what it shows: images, maps, masks, and each image's scores.
 
     Pictures are made for images that have none or whose files have changed since. An image that cannot be read is a
     card that says so.
@@ -97,7 +97,7 @@ def located(records: Sequence[Record], results: Path) -> list[Record]:
 
 
 def layers_of(dataset: Dataset, steps: Sequence[Step]) -> list[Layer]:
-    """Photos and truth, then every step."""
+    """Images and ground truth, then every step."""
     layer = partial(Layer, num_classes=dataset.num_classes, eval_ids=dataset.eval_ids)
     return [
         layer("photos", "photos", ()),

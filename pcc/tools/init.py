@@ -1,4 +1,4 @@
-"""Tool `init`: a folder of photos and their tags → a configuration that runs here, and what it will cost."""
+"""Propose a configuration for a folder of labelled images, and estimate what it costs."""
 
 import difflib
 import math
@@ -58,19 +58,19 @@ def init(
     force: bool = False,
     threads: int = 1,
 ) -> None:
-    """Look at a folder of photos, check it as `prepare` will, and write a configuration with the reasons beside it.
+    """Inspect a folder of images, check it as `prepare` does, and write a configuration with a reason for each choice.
 
     Args:
-        folder: the photos.
+        folder: the images.
         output: YAML file to write.
         tags: see `pcc.planning.sniff.look`; ``masks``, ``image_column`` and ``tags_column`` too.
         name: of the data set; None: the folder's.
-        val_share: share of the photos kept out of training, unless the table has a column of splits.
+        val_share: fraction of images held out for validation, unless the table has a column of splits.
         weights_file: safetensors file named after its timm network; None: timm's own weights, fetched on the first run.
-        llm: language model to ask for clusters, as its server calls it; None: no clusters.
-        skip_untagged: leave out images that the table has no row for.
-        allow_unlabelled: take training images with no tag as all background.
-        force: replace ``output``.
+        llm: name of a language model that groups the classes; None: no clusters.
+        skip_untagged: skip images without a row in the table.
+        allow_unlabelled: take training images without a label as all background.
+        force: overwrite ``output``.
         threads: images decoded at a time, and processes that a refinement will have.
 
     Raises:
@@ -78,7 +78,7 @@ def init(
     """
     if output.exists() and not force:
         raise InputError(
-            f"{output}: is there already; name another with --output, or replace it with --force"
+            f"{output}: already exists; name another with --output, or overwrite it with --force"
         )
     title = _name(folder, name)
     _check_llm(llm)
@@ -92,7 +92,7 @@ def init(
     problems = find_problems(manifest, allow_unlabelled=allow_unlabelled, threads=threads)
     if not skip_untagged:
         problems += [
-            f"{file}: image has no row in {settings['tags']}; give it one, or leave such out with --skip-untagged"
+            f"{file}: image has no row in {settings['tags']}; add one, or skip such images with --skip-untagged"
             for file in left_out
         ]
     # With faulty rows left out, classes look emptier than they are.
@@ -117,8 +117,8 @@ def init(
     proposal, expected = fit(proposal, _images(manifest), threads)
     text = configuration(proposal, output.as_posix())
     write_text(output, text)
-    _tell(found.told, manifest, left_out, complete(yaml.safe_load(text)), proposal, expected)
-    _tell_next(output, proposal)
+    _print_summary(found.summary, manifest, left_out, complete(yaml.safe_load(text)), proposal, expected)
+    _print_next_steps(output, proposal)
 
 
 def find_network(weights_file: Path | None) -> tuple[dict[str, Any], bool]:
@@ -134,8 +134,8 @@ def find_network(weights_file: Path | None) -> tuple[dict[str, Any], bool]:
     if stem not in known:
         near = difflib.get_close_matches(stem, known, n=1)
         raise InputError(
-            f"{weights_file}: the file is named after no network of timm's{f', near: {near[0]}' if near else ''}; "
-            "name it so, as in resnet50.safetensors"
+            f"{weights_file}: the file name is not a timm network{f', near: {near[0]}' if near else ''}; "
+            "rename it, as in resnet50.safetensors"
         )
     network: dict[str, Any] = {"name": stem, "weights": weights_file.as_posix()}
     is_vit = call_with(Backbone, {"name": stem}, "--weights").is_vit
@@ -200,23 +200,23 @@ def _name(folder: Path, given: str | None) -> str:
 def _check_llm(model: str | None) -> None:
     if model is not None and not (os.environ.get(KEY) or os.environ.get(ADDRESS)):
         raise InputError(
-            f"--llm: no server to ask for {model}; set {KEY} for OpenAI, or {ADDRESS} for a server of your own"
+            f"--llm: no server for {model}; set {KEY} for OpenAI, or {ADDRESS} for your own server"
         )
 
 
-def _tell(
-    told: str,
+def _print_summary(
+    source: str,
     manifest: Manifest,
     left_out: Sequence[Path],
     config: Mapping[str, Any],
     proposal: Proposal,
     expected: Estimate,
 ) -> None:
-    """What was found, what is proposed, what it costs."""
+    """Print what was found, what is proposed, and what it costs."""
     console = _console()
     bare = sum(not record.labels for record in manifest.records)
     tags = ", ".join(f"{name} {count}" for name, count in proposal.classes.items())
-    without = f"{bare} with an empty row, {len(left_out)} left out, as no row names them"
+    without = f"{bare} with an empty row, {len(left_out)} skipped without a row"
     masks = f"for {sum(r.scored for r in manifest.records)} images: scored on {' and '.join(proposal.splits)}"
     (_, network, missing), *_ = weights(config)
     _, room, full = disk(config, expected)
@@ -224,9 +224,9 @@ def _tell(
         "what", "found", title=f"pcc init: {manifest.dataset.name}", title_justify="left", show_header=False
     )
     for row in (
-        ("images", f"{len(manifest.records)}; {told}"),
+        ("images", f"{len(manifest.records)}; {source}"),
         ("classes", f"{len(proposal.classes)}: {tags}"),
-        ("without tags", "none" if not bare + len(left_out) else without),
+        ("without labels", "none" if not bare + len(left_out) else without),
         ("split", f"{proposal.train} train, {proposal.val} val"),
         ("masks", masks if proposal.splits else "none, so nothing is scored"),
         ("network", f"{network}; {proposal.image_size} pixels"),
@@ -238,25 +238,25 @@ def _tell(
     console.print("\nExpected on this machine, one job after another, an order of magnitude:")
     console.print(times_table(expected))
     for line in [*doubts(manifest), *(line for line in (missing, full) if line), *_reservations(expected)]:
-        console.print(f"[yellow]look at this:[/] {escape(line)}")
+        console.print(f"[yellow]check:[/] {escape(line)}")
 
 
 def _reservations(expected: Estimate) -> Iterator[str]:
     """What makes the run or its estimate other than it should be."""
     if not expected.refinements:
-        yield "this machine is busy with something else: the masks are left out of the estimate, the rest is too long"
+        yield "this machine is busy: masks are left out of the estimate, the rest is too high"
     pixels = expected.images.pixels
     if pixels > LARGE_PHOTO:
         yield (
-            f"photos have {pixels / 1e6:.0f} million pixels: masks are as large, and take {pixels / 1.9e5:.0f} times "
-            "as long as those of a web photo; smaller copies will do"
+            f"images have {pixels / 1e6:.0f} million pixels: masks take {pixels / 1.9e5:.0f} times as long as of "
+            "web images; smaller copies are enough"
         )
 
 
-def _tell_next(output: Path, proposal: Proposal) -> None:
+def _print_next_steps(output: Path, proposal: Proposal) -> None:
     masks = f"results/{proposal.name}/pcc/seed-0/cam/{REFINEMENT}/pseudo_masks/000"
     console = _console()
-    console.print(f"\n{output} is written, with the reasons beside the choices. Next:", highlight=False)
+    console.print(f"\n{output}: written, with a reason for each choice. Next:", highlight=False)
     for command in (
         f"snakemake --cores {os.cpu_count()} --configfile {output}",
         f"pcc inspect {masks} --output sheet.png",

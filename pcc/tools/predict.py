@@ -1,4 +1,4 @@
-"""Tool `predict`: photos → masks, overlays and COCO results, by an exported model or a segmenter of the results."""
+"""Predict masks, overlays and COCO results for images, with an exported model or a segmenter of the results."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,8 +17,8 @@ from pcc.artifacts.provenance import Job
 from pcc.data import image_ids as ids
 from pcc.data.images import read_image
 from pcc.deployment.coco_results import CocoResults, Entry, entries
+from pcc.deployment.inputs import InputImage, find_images
 from pcc.deployment.package import ONNX, Model, open_model
-from pcc.deployment.photos import Photo, find_photos
 from pcc.deployment.predictor import Predictor, post_process, to_class_ids
 from pcc.figures.pictures import overlay
 from pcc.runtime.errors import InputError
@@ -59,18 +59,18 @@ class Outputs:
 class Done:
     """One image's results, or the line that says why there are none."""
 
-    photo: Photo
+    image: InputImage
     problem: str | None = None
     size: tuple[int, int] = (0, 0)
     found: Sequence[Entry] = ()
 
 
 class Seen(NamedTuple):
-    """What the network makes of one image, or the line that says why it cannot."""
+    """One image with the network's probabilities, or the line that says why there are none."""
 
-    photo: Photo
+    source: InputImage
     problem: str | None
-    image: UInt8[np.ndarray, "H W 3"] | None = None
+    pixels: UInt8[np.ndarray, "H W 3"] | None = None
     probabilities: Float[Tensor, "C H W"] | None = None
 
 
@@ -88,30 +88,30 @@ def predict(
     skip_existing: bool = False,
     threads: int = 1,
 ) -> int:
-    """Predict photos as the workflow predicts the validation images.
+    """Predict images as the workflow predicts the validation images.
 
     Args:
         model: folder of `pcc export`, or a segmenter's folder in results.
         images: files, folders and patterns.
         output: folder for masks/, overlays/, predictions.json, images.json and provenance.json.
         voc_test: write masks alone, in the layout of VOC's evaluation server.
-        engine: what computes: PyTorch, or onnxruntime on the CPU (exported models with a model.onnx).
-        scales: sizes of the views, as factors; None: as the experiment had them.
-        flip: whether each view is also seen mirrored; None: as the experiment had it.
-        crf: whether masks are sharpened to colour edges; None: as the experiment had it.
+        engine: PyTorch, or onnxruntime on the CPU (exported models with a model.onnx).
+        scales: test-time scales; None: the experiment's.
+        flip: average with the mirrored image; None: the experiment's setting.
+        crf: CRF post-processing; None: the experiment's setting.
         device: ``auto``: a GPU where there is one.
-        skip_existing: leave out images whose results an earlier run has written.
+        skip_existing: skip images that have results.
         threads: CPU threads, or processes for the CRF.
 
     Returns:
-        How many images could not be predicted; each was told in a line.
+        How many images failed; each is logged in one line.
 
     Raises:
-        InputError: no model, no image, settings that do not fit, or not one image that could be predicted.
+        InputError: no model, no image, invalid settings, or no image that could be predicted.
     """
     opened = open_model(model)
     chosen = chosen_settings(opened.prediction, engine, scales, flip, crf)
-    photos = find_photos(images, without=[output / name for name in ("masks", "overlays", VOC_TEST)])
+    found = find_images(images, without=[output / name for name in ("masks", "overlays", VOC_TEST)])
     predictor = opened.predictor(engine=engine, device=device, threads=threads, **chosen)
     settings = {**asdict(predictor.settings), "engine": engine, "voc_test": voc_test}
     job = Job(settings, [opened.folder / ONNX if engine == "onnx" else opened.weights])
@@ -119,19 +119,19 @@ def predict(
     _prepare(outputs, opened)
     if skip_existing:
         results.take_up(output)
-    todo = [photo for photo in photos if not (skip_existing and _is_done(photo, outputs, results))]
-    if kept := len(photos) - len(todo):
-        log.info("%d of %d images are done already", kept, len(photos))
+    todo = [photo for photo in found if not (skip_existing and _is_done(photo, outputs, results))]
+    if kept := len(found) - len(todo):
+        log.info("%d of %d images have results already", kept, len(found))
     begun, failed = time.monotonic(), []
     try:
         done = predicted(predictor, todo, outputs, threads)
         for one in track(done, "predict", len(todo)):
             if one.problem is not None:
                 failed.append(one.problem)
-                if len(photos) > 1:  # of one image, the last line says it all
+                if len(found) > 1:  # of a single image, the last line is enough
                     log.warning("%s", one.problem)
             else:
-                results.add(one.photo.image_id, one.photo.name, one.size, one.found)
+                results.add(one.image.image_id, one.image.name, one.size, one.found)
     finally:
         if not voc_test and results.images:
             results.write(output)  # an interrupted run keeps what it has done
@@ -147,7 +147,7 @@ def chosen_settings(
     flip: bool | None,
     crf: bool | None,
 ) -> dict[str, Any]:
-    """What the user wants otherwise than the experiment had it: settings of `Prediction`."""
+    """Settings of `Prediction` that replace the experiment's."""
     settings: dict[str, Any] = {}
     if engine == "onnx":
         settings["precision"] = "no"  # the file holds fp32
@@ -181,7 +181,7 @@ def _prepare(outputs: Outputs, model: Model) -> None:
         ) from error
 
 
-def _is_done(photo: Photo, outputs: Outputs, results: CocoResults) -> bool:
+def _is_done(photo: InputImage, outputs: Outputs, results: CocoResults) -> bool:
     """Whether all results are there: those in files of their own, and the entries."""
     if not outputs.mask(photo.image_id).is_file():
         return False
@@ -191,47 +191,47 @@ def _is_done(photo: Photo, outputs: Outputs, results: CocoResults) -> bool:
 
 
 def predicted(
-    predictor: Predictor, photos: Sequence[Photo], outputs: Outputs, threads: int
+    predictor: Predictor, images: Sequence[InputImage], outputs: Outputs, threads: int
 ) -> Iterator[Done]:
-    """Results of the photos in their order, written as they are asked for."""
+    """Results of the images in order, written as they are consumed."""
     crf = predictor.settings.crf
-    seen = (_seen(predictor, photo) for photo in photos)
+    seen = (_seen(predictor, image) for image in images)
     finish = partial(_write, outputs, crf)
     # The CRF costs more than the network on most machines, so it gets the processes.
     return map_in_processes(finish, seen, threads) if crf else map(finish, seen)
 
 
-def _seen(predictor: Predictor, photo: Photo) -> Seen:
+def _seen(predictor: Predictor, source: InputImage) -> Seen:
     """The image and its probabilities, or the line that says why there are none."""
-    if fault := ids.fault(photo.image_id):
-        return Seen(photo, f"{photo.path!s:.300}: name {photo.image_id!r:.300} {fault}; rename the file")
+    if fault := ids.fault(source.image_id):
+        return Seen(source, f"{source.path!s:.300}: name {source.image_id!r:.300} {fault}; rename the file")
     try:
-        image = read_image(photo.path)
-        return Seen(photo, None, image, predictor.probabilities(image[None])[0])
+        pixels = read_image(source.path)
+        return Seen(source, None, pixels, predictor.probabilities(pixels[None])[0])
     except InputError as error:
-        return Seen(photo, error.problems[0])
+        return Seen(source, error.problems[0])
     except (MemoryError, RuntimeError) as error:  # torch has no error of its own for a CPU's memory
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
         return Seen(
-            photo,
-            f"{photo.path}: not enough memory for this image; make it smaller, or choose smaller --scales",
+            source,
+            f"{source.path}: not enough memory for this image; make it smaller, or choose smaller --scales",
         )
 
 
 def _write(outputs: Outputs, crf: Mapping[str, Any] | None, seen: Seen) -> Done:
-    photo, problem, image, probabilities = seen
-    if image is None or probabilities is None:
-        return Done(photo, problem)
-    values = post_process(image, probabilities, crf)
+    source, problem, pixels, probabilities = seen
+    if pixels is None or probabilities is None:
+        return Done(source, problem)
+    values = post_process(pixels, probabilities, crf)
     mask = to_class_ids(values)
     found: list[Entry] = []
     if not outputs.voc_test:
-        with atomic_path(outputs.overlay(photo.image_id)) as temporary:
-            Image.fromarray(overlay(image, mask)).save(temporary, quality=90)
-        found = entries(photo.image_id, photo.name, mask, values)
-    write_mask(outputs.mask(photo.image_id), mask)  # last, as it tells that an image is done
-    return Done(photo, size=(mask.shape[0], mask.shape[1]), found=found)
+        with atomic_path(outputs.overlay(source.image_id)) as temporary:
+            Image.fromarray(overlay(pixels, mask)).save(temporary, quality=90)
+        found = entries(source.image_id, source.name, mask, values)
+    write_mask(outputs.mask(source.image_id), mask)  # last: a mask marks an image as done
+    return Done(source, size=(mask.shape[0], mask.shape[1]), found=found)
 
 
 def _report(images: int, kept: int, failed: Sequence[str], seconds: float) -> None:

@@ -58,7 +58,7 @@ def test_images_may_lie_deeper_than_the_table_says(tmp_path: Path) -> None:
     (tmp_path / "tags.csv").write_text("image,tags\nx/a.jpg,cat\nb.png,dog\n")
     found = look(tmp_path)
     assert found.settings["images"] == (tmp_path / "photos").as_posix()
-    assert "column 'image'" in found.told and "tags in 'tags'" in found.told
+    assert "column 'image'" in found.summary and "tags in 'tags'" in found.told
 
 
 def test_a_column_of_splits_is_taken(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_a_cpu_says_once_that_it_takes_fp32(
         resolve_precision("bf16")
         resolve_precision("bf16")
     assert [record.getMessage() for record in caplog.records].count(
-        "precision bf16: this CPU does not multiply it; computing in fp32, which is faster here"
+        "precision bf16: not supported by this CPU; using fp32, which is faster here"
     ) == 1
 
 

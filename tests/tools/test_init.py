@@ -20,7 +20,7 @@ from pcc.tools.init import init
 @pytest.fixture(autouse=True)
 def no_time_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half-size photos are measured as well as whole ones."""
-    monkeypatch.setattr("pcc.planning.measuring.PHOTO", (60, 80))
+    monkeypatch.setattr("pcc.planning.measuring.TYPICAL", (60, 80))
 
 
 def proposed(tmp_path: Path, folder: Path, **how: Any) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def test_a_folder_as_people_have_it(tmp_path: Path, layout: str, capsys: pytest.
     shown = " ".join(capsys.readouterr().out.split())
     assert f"{len(train)} train, {40 - len(train)} val" in shown
     assert f"flower {counts['flower']}, kite {counts['kite']}, pebble {counts['pebble']}" in shown
-    assert "--configfile" in shown and "mine.yaml is written" in shown
+    assert "--configfile" in shown and "mine.yaml: written" in shown
     text = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
     assert f"- kite # {counts['kite']} images" in " ".join(text.split())
 
@@ -63,7 +63,7 @@ def test_a_folder_as_people_have_it(tmp_path: Path, layout: str, capsys: pytest.
 def test_the_same_photos_get_the_same_file(tmp_path: Path) -> None:
     draw_photos(tmp_path / "photos", 20, "csv")
     first = proposed(tmp_path, tmp_path / "photos")
-    with pytest.raises(InputError, match=r"mine.yaml: is there already; .*--force"):
+    with pytest.raises(InputError, match=r"mine.yaml: already exists; .*--force"):
         init(tmp_path / "photos", tmp_path / "mine.yaml")
     assert proposed(tmp_path, tmp_path / "photos", force=True) == first
 
@@ -107,7 +107,7 @@ def test_weights_say_which_network(tmp_path: Path) -> None:
     for name in ("resnet10t.mine.safetensors", "resnet18.safetensors", "mine.safetensors"):
         save_file(network.state_dict(), tmp_path / name)
     assert (
-        "mine.safetensors: the file is named after no network"
+        "mine.safetensors: the file name is not a timm network"
         in problems(tmp_path / "photos", weights_file=tmp_path / "mine.safetensors")[0]
     )
     assert (
@@ -142,7 +142,7 @@ def test_images_without_a_row_can_be_left_out(tmp_path: Path, capsys: pytest.Cap
     draw_photos(tmp_path / "photos", 20, "csv")
     (tmp_path / "photos/new.png").write_bytes((tmp_path / "photos/000.png").read_bytes() + b" ")
     proposed(tmp_path, tmp_path / "photos", skip_untagged=True)
-    assert "1 left out, as no row names them" in " ".join(capsys.readouterr().out.split())
+    assert "1 skipped without a row" in " ".join(capsys.readouterr().out.split())
 
 
 def test_images_without_a_tag(tmp_path: Path) -> None:

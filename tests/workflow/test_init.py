@@ -43,7 +43,7 @@ def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     draw_photos(folder / "photos", 24, request.param, image_size=64)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("pcc.planning.measuring.PHOTO", (60, 80))  # a smaller photo is measured sooner
+        patch.setattr("pcc.planning.measuring.TYPICAL", (60, 80))  # a smaller image is measured sooner
         init(Path("photos"), Path("mine.yaml"), name="drawn")
     return folder
 

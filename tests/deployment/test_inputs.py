@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pcc.deployment.photos import find_photos
+from pcc.deployment.inputs import find_images
 from pcc.runtime.errors import InputError
 
 
@@ -24,7 +24,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def named(*given: str, **settings: list[Path]) -> dict[str, str]:
-    return {photo.image_id: photo.path.as_posix() for photo in find_photos(given, **settings)}
+    return {photo.image_id: photo.path.as_posix() for photo in find_images(given, **settings)}
 
 
 def test_folders_files_and_patterns(photos: Path) -> None:

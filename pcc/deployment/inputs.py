@@ -1,4 +1,4 @@
-"""Which photos are meant by files, folders and patterns, and under what name each one's results are stored."""
+"""From files, folders and patterns to images, and the name under which each one's results are stored."""
 
 import glob
 import os
@@ -13,7 +13,7 @@ from pcc.runtime.errors import InputError
 
 
 @dataclass(frozen=True)
-class Photo:
+class InputImage:
     """One image.
 
     Attributes:
@@ -27,20 +27,20 @@ class Photo:
     image_id: str
 
 
-def find_photos(given: Sequence[str], without: Sequence[Path] = ()) -> list[Photo]:
-    """The photos that are meant, each once, in the order given.
+def find_images(given: Sequence[str], without: Sequence[Path] = ()) -> list[InputImage]:
+    """The images behind files, folders and patterns, each once, in the order given.
 
-    A result is named after the photo's path below the folder or pattern it was found by, as in a data set:
+    A result is named after the image's path below the folder or pattern it was found by, as in a data set:
     ``cats/1.jpg`` → ``cats__1``. Where two would have one name, all that do are named by their path below the folder
     that they share, and then with their suffix.
 
     Args:
-        given: files, folders (searched with all below them) and patterns that the shell left as they were.
-        without: folders whose files do not count, as results lie there.
+        given: files, folders (searched recursively) and quoted patterns.
+        without: folders of results, whose files are not images to predict.
 
     Raises:
-        InputError: something that does not exist, a folder or a pattern without a photo, or two photos that could only
-            be stored under one name.
+        InputError: a path that does not exist, a folder or pattern without an image, or two images that cannot be
+            stored under different names.
     """
     found: dict[Path, tuple[Path, str]] = {}
     problems = []
@@ -53,15 +53,15 @@ def find_photos(given: Sequence[str], without: Sequence[Path] = ()) -> list[Phot
             found.setdefault(_absolute(path), (path, name))
     if problems:
         raise InputError(problems)
-    photos = [Photo(path, name, ids.from_file_name(name)) for path, name in found.values()]
-    photos = _renamed(photos, [ids.from_file_name(name) for name in _below_common(photos)])
-    photos = _renamed(photos, [ids.from_file_name(f"{name}.*") for name in _below_common(photos)])
-    if doubles := _doubles(photos):
-        first, second, *_ = [p for p in photos if p.image_id == doubles[0].image_id]
+    images = [InputImage(path, name, ids.from_file_name(name)) for path, name in found.values()]
+    images = _renamed(images, [ids.from_file_name(name) for name in _below_common(images)])
+    images = _renamed(images, [ids.from_file_name(f"{name}.*") for name in _below_common(images)])
+    if doubles := _doubles(images):
+        first, second, *_ = [p for p in images if p.image_id == doubles[0].image_id]
         raise InputError(
             f"{first.path} and {second.path}: both would be stored as {first.image_id}; rename one"
         )
-    return photos
+    return images
 
 
 def _files(one: str) -> Iterator[tuple[Path, str]]:
@@ -107,30 +107,30 @@ def _nothing(one: str) -> str:
     return "no such file or folder"
 
 
-def _doubles(photos: Iterable[Photo]) -> list[Photo]:
+def _doubles(images: Iterable[InputImage]) -> list[InputImage]:
     # Some file systems do not tell cases apart, and results travel.
-    counts = Counter(photo.image_id.casefold() for photo in photos)
-    return [photo for photo in photos if counts[photo.image_id.casefold()] > 1]
+    counts = Counter(image.image_id.casefold() for image in images)
+    return [image for image in images if counts[image.image_id.casefold()] > 1]
 
 
-def _renamed(photos: Sequence[Photo], names: Sequence[str]) -> list[Photo]:
-    """The photos, those that share a name under another."""
-    doubles = set(_doubles(photos))
+def _renamed(images: Sequence[InputImage], names: Sequence[str]) -> list[InputImage]:
+    """The images, those that share a name under another."""
+    doubles = set(_doubles(images))
     return [
-        Photo(photo.path, photo.name, name) if photo in doubles else photo
-        for photo, name in zip(photos, names, strict=True)
+        InputImage(image.path, image.name, name) if image in doubles else image
+        for image, name in zip(images, names, strict=True)
     ]
 
 
-def _below_common(photos: Sequence[Photo]) -> list[str]:
-    """Every photo's path below the one folder that all that share a name lie in."""
-    shared = [_absolute(photo.path).parent for photo in _doubles(photos)]
+def _below_common(images: Sequence[InputImage]) -> list[str]:
+    """Every image's path below the one folder that all that share a name lie in."""
+    shared = [_absolute(image.path).parent for image in _doubles(images)]
     if not shared:
-        return [photo.name for photo in photos]
+        return [image.name for image in images]
     common = os.path.commonpath(shared)
-    return [Path(os.path.relpath(_absolute(photo.path), common)).as_posix() for photo in photos]
+    return [Path(os.path.relpath(_absolute(image.path), common)).as_posix() for image in images]
 
 
 def _absolute(path: Path) -> Path:
-    """Without ``..``, and with symbolic links as they are: two links to one file are two photos."""
+    """Without ``..``, and with symbolic links as they are: two links to one file are two images."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - resolve would follow the links
