@@ -1,4 +1,4 @@
-"""The manifest: which images there are, their tags, their masks if any, their split and shard.
+"""The manifest: images, their labels, masks, splits and shards.
 
 Class ids of the whole package: 0 is background, 255 is ignored, and index i of a vector over the K
 foreground classes is class id i + 1. ``num_classes`` counts background, ``num_foreground`` does not.
@@ -188,7 +188,7 @@ class Manifest:
         return chosen
 
     def image_labels(self, record: Record) -> Float32[np.ndarray, " K"]:
-        """The record's tags as a multi-hot vector [K]."""
+        """The record's labels as a multi-hot vector [K]."""
         vector = np.zeros(self.dataset.num_foreground, dtype=np.float32)
         vector[[class_id - 1 for class_id in self.class_ids(record)]] = 1
         return vector

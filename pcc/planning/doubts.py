@@ -12,7 +12,7 @@ ALIKE = 0.8  # likeness of two names, 0..1, above which one may be a slip of the
 
 
 def tag_counts(records: Iterable[Record], classes: Iterable[str]) -> dict[str, int]:
-    """How many of the images each class is a tag of."""
+    """Number of images labelled with each class."""
     met = Counter(tag for record in records for tag in record.labels)
     return {name: met[name] for name in classes}
 
@@ -31,7 +31,7 @@ def untrained_classes(manifest: Manifest) -> Iterator[str]:
         if not count:
             yield (
                 f"data set {manifest.dataset.name}: class '{name}' has no training image ({tested[name]} in val); "
-                "add some, take the tag out, or give another --val-share"
+                "add some, remove the label, or change --val-share"
             )
 
 
@@ -42,9 +42,9 @@ def doubts(manifest: Manifest) -> Iterator[str]:
         if count < 2:
             yield f"class '{name}' has {count} image; two are the least to learn from, ten are better"
     for rare, common in slips(counts):
-        yield f"tags '{rare}' ({counts[rare]}) and '{common}' ({counts[common]}): two classes, or a slip of the pen?"
+        yield f"labels '{rare}' ({counts[rare]}) and '{common}' ({counts[common]}): two classes, or a typing error?"
     for first, *others in same_files([record.image for record in manifest.records]):
-        yield f"{first}: the same file as {', '.join(map(str, others))}; keep one, with all its tags"
+        yield f"{first}: the same file as {', '.join(map(str, others))}; keep one, with all its labels"
 
 
 def slips(counts: dict[str, int]) -> Iterator[tuple[str, str]]:

@@ -35,11 +35,11 @@ class Proposal:
     Attributes:
         name: of the data set.
         reader: settings of the folder reader.
-        classes: tags in the order of their ids, with the number of images of each.
+        classes: names in the order of their ids, with the number of images of each.
         train: number of training images.
         val: number of the others.
         splits: those with masks to score.
-        allow_unlabelled: whether training images without a tag are all background.
+        allow_unlabelled: whether training images without a label are all background.
         network: settings of the backbone.
         is_vit: whether it is a ViT.
         language_model: asked for clusters; None: no clusters.

@@ -31,12 +31,12 @@ SEPARATORS = (";", "|", ",", " ")  # in the order of preference
 
 @dataclass(frozen=True)
 class Found:
-    """How a folder's images and tags are laid out.
+    """How a folder's images and labels are laid out.
 
     Attributes:
         settings: of the folder reader.
         summary: the same in words, for the user to check.
-        files: all image files there are, with or without tags.
+        files: all image files, with or without labels.
     """
 
     settings: dict[str, str]
@@ -67,7 +67,7 @@ def look(
     image_column: str | None = None,
     tags_column: str | None = None,
 ) -> Found:
-    """Find images, tags and masks.
+    """Find images, labels and masks.
 
     Args:
         folder: of images, or of folders of images.
@@ -117,9 +117,9 @@ def _by_folders(folder: Path, files: Sequence[Path]) -> tuple[dict[str, str], st
     if all(file.parent == folder for file in files):
         raise InputError(
             f"{folder}: images, but no tags; put a CSV with columns image and tags there, name one with --tags, "
-            "or put the images into one folder per tag"
+            "or put the images into one folder per label"
         )
-    return {"images": folder.as_posix()}, f"an image's tag is its folder in {folder}"
+    return {"images": folder.as_posix()}, f"the folder of an image in {folder} is its label"
 
 
 def _by_table(
@@ -128,11 +128,11 @@ def _by_table(
     given = [name for name in (image_column, tags_column) if name is not None]
     rows = [row for _, row in read_table(table, given, [])]  # the reader reports invalid rows
     if not rows:
-        raise InputError(f"{table}: no rows; give each image one, with its file name and its tags")
+        raise InputError(f"{table}: no rows; add one per image, with its file name and its labels")
     columns = list(rows[0])
     if len(columns) == 1:
         raise InputError(
-            f"{table} line 1: there is one column only, '{columns[0]}'; it needs the file name and the tags, "
+            f"{table} line 1: only one column, '{columns[0]}'; the table needs the file name and the labels, "
             "separated by a comma"
         )
     names = _file_column(folder, files, table, rows, [image_column] if image_column else columns)
@@ -149,7 +149,7 @@ def _by_table(
         "separator": separator,
         **({"split_column": split} if split else {}),
     }
-    summary = f"{table}: images in column '{names.name}', tags in '{tags}', separated by '{separator}'"
+    summary = f"{table}: images in column '{names.name}', labels in '{tags}', separated by '{separator}'"
     return settings, summary + (f", split in '{split}'" if split else "")
 
 
@@ -179,7 +179,7 @@ def _file_column(
 
 def _tags_column(table: Path, columns: Sequence[str]) -> str:
     if not columns:
-        raise InputError(f"{table} line 1: column of tags is missing; add one, named tags")
+        raise InputError(f"{table} line 1: column of labels is missing; add one named labels")
     by_name = {column.strip().casefold(): column for column in reversed(columns)}
     known = [by_name[name] for name in TAG_NAMES if name in by_name]
     if not known and len(columns) > 1:
@@ -190,7 +190,7 @@ def _tags_column(table: Path, columns: Sequence[str]) -> str:
 
 
 def separator_of(cells: Iterable[str]) -> str:
-    """What stands between two tags of a cell: the first sign that is met in any.
+    """The separator of labels in a cell: the first that occurs in any.
 
     A blank may be part of a name ("potted plant"): it separates only where its words recur, so that there are no more
     of them than there are different cells.

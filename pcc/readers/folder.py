@@ -1,4 +1,4 @@
-"""Any data set of one's own: a folder of images, a CSV of tags or a folder for each, and masks if there are some.
+"""A folder of images with labels from a CSV or from the folders' names, and masks where there are any.
 
 Images may lie in folders inside the image folder; the id of ``cats/1.jpg`` is ``cats__1``, and its mask is
 ``cats/1.png`` in the folder of masks. A path that leads out of the folder is refused.
@@ -37,15 +37,15 @@ def read(
     Args:
         output: folder of the data set, unused here.
         images: folder of the images.
-        tags: CSV with one row for each image; None: the folder that an image lies in, inside ``images``, is its tag.
+        tags: CSV with one row for each image; None: the folder of an image inside ``images`` is its label.
         masks: folder of PNG masks with the images' names; images without one are not scored.
         image_column: column of the image's file name inside ``images``; its suffix may be left out.
         tags_column: column of the tags; an empty cell is an image without objects.
-        separator: what stands between two tags.
+        separator: between two labels in a cell.
         split_column: column that says ``train`` or ``val``; without it ``val_share`` decides.
         val_share: share of the images that goes to val, 0..1, by a hash of the id: an image keeps its split
             when others come or go.
-        classes: names in the order of their ids, or a class list in YAML; the tags themselves, sorted, when
+        classes: names in the order of their ids, or a class list in YAML; the labels themselves, sorted, when
             not given (then no misspelling can be noticed).
         taxonomy: group → names; that of the class list when not given.
 
@@ -56,7 +56,7 @@ def read(
     if split_column is None and not 0 <= val_share <= 1:
         raise InputError(f"dataset.settings.val_share: {val_share} is not between 0 and 1")
     if split_column is not None and tags is None:
-        raise InputError("dataset.settings.split_column: a column wants a table; give dataset.settings.tags")
+        raise InputError("dataset.settings.split_column: needs a table; set dataset.settings.tags")
     folder, mask_folder = Path(images), None if masks is None else Path(masks)
     if not folder.is_dir():
         raise InputError(f"{folder}: folder of images is missing; check dataset.settings.images")
@@ -109,7 +109,7 @@ def _table_rows(
 
 
 def split_tags(cell: str, separator: str) -> tuple[str, ...]:
-    """The tags of one cell, each once."""
+    """The labels of one cell, each once."""
     return tuple(dict.fromkeys(tag.strip() for tag in cell.split(separator) if tag.strip()))
 
 

@@ -29,7 +29,7 @@ def test_rare_names_and_slips(tmp_path: Path) -> None:
     lines = list(doubts(manifest(tmp_path, "horse " * 10 + "hrose", "t" * 10 + "v")))
     assert len(lines) == 2
     assert lines[0].startswith("class 'hrose' has 1 image; ")
-    assert lines[1].startswith("tags 'hrose' (1) and 'horse' (10): ")
+    assert lines[1].startswith("labels 'hrose' (1) and 'horse' (10): ")
 
 
 def test_what_is_a_slip() -> None:

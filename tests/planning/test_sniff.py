@@ -58,7 +58,7 @@ def test_images_may_lie_deeper_than_the_table_says(tmp_path: Path) -> None:
     (tmp_path / "tags.csv").write_text("image,tags\nx/a.jpg,cat\nb.png,dog\n")
     found = look(tmp_path)
     assert found.settings["images"] == (tmp_path / "photos").as_posix()
-    assert "column 'image'" in found.summary and "tags in 'tags'" in found.told
+    assert "column 'image'" in found.summary and "labels in 'tags'" in found.summary
 
 
 def test_a_column_of_splits_is_taken(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_the_table_may_lie_anywhere(tmp_path: Path) -> None:
     ("table", "problem"),
     [
         (b"image,tags\n", "tags.csv: no rows; "),
-        (b"image;tags\na.jpg;cat\n", "tags.csv line 1: there is one column only, 'image;tags'; "),
+        (b"image;tags\na.jpg;cat\n", "tags.csv line 1: only one column, 'image;tags'; "),
         (
             b"image,tags\nz.jpg,cat\n",
             "tags.csv line 1: column of file names is missing; none of image, tags names",
@@ -97,7 +97,7 @@ def test_the_table_may_lie_anywhere(tmp_path: Path) -> None:
             b"image,colour,kind\na.jpg,red,cat\n",
             "tags.csv line 1: the column of tags is one of colour, kind; name it",
         ),
-        (b"image,split\na.jpg,train\n", "tags.csv line 1: column of tags is missing; "),
+        (b"image,split\na.jpg,train\n", "tags.csv line 1: column of labels is missing; "),
         ("image,tags\na.jpg,kätzchen\n".encode("latin-1"), "tags.csv: not a UTF-8 CSV table ("),
         (None, "images, but no tags; put a CSV"),
     ],

@@ -116,7 +116,7 @@ def test_without_a_table_folders_are_tags(home: Path) -> None:
         ("pets__b", ("pets",), True),
     ]
     assert manifest.sources == ()
-    with pytest.raises(InputError, match="split_column: a column wants a table"):
+    with pytest.raises(InputError, match="split_column: needs a table"):
         folder.read(home / "out", images=str(home / "images"), split_column="part")
 
 
