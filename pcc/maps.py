@@ -17,7 +17,7 @@ def normalize_cams(logits: Float[Tensor, "*B K h w"]) -> Float[Tensor, "*B K h w
 
     A class without a positive logit stays zero everywhere. Gradients flow through the maximum.
 
-    Example:
+    Examples:
         >>> normalize_cams(torch.tensor([[[[-1.0, 2.0]], [[-3.0, -1.0]]]])).round(decimals=2).tolist()
         [[[[0.0, 1.0]], [[0.0, 0.0]]]]
     """
@@ -31,7 +31,7 @@ def with_background(cams: Float[Tensor, "*B K h w"]) -> Float[Tensor, "*B K+1 h 
     Every nonzero map reduces the background. SIPE passes all K maps, absent classes included; zero the absent
     ones first to count only the present classes.
 
-    Example:
+    Examples:
         >>> with_background(torch.tensor([[[[0.25, 0.0]], [[0.5, 1.0]]]])).tolist()
         [[[[0.5, 0.0]], [[0.25, 0.0]], [[0.5, 1.0]]]]
     """
@@ -59,7 +59,7 @@ def condition_on_labels(
         labels: multi-hot foreground labels; index i is channel i + 1.
         divide_by_maximum: scale each class to a peak of 1 before renormalising.
 
-    Example:
+    Examples:
         >>> probabilities = torch.tensor([0.5, 0.25, 0.25]).view(1, 3, 1, 1)
         >>> condition_on_labels(probabilities, torch.tensor([[1, 0]])).flatten().tolist()
         [0.5, 0.5, 0.0]

@@ -34,7 +34,7 @@ def confusion_matrix(
         ValueError: shapes differ, or an id is out of range. ``ignore`` is invalid in a prediction: skipping hard
             pixels would inflate the metrics.
 
-    Example:
+    Examples:
         >>> confusion_matrix(np.array([[0, 1], [1, 1]]), np.array([[0, 1], [0, 255]]), num_classes=2).tolist()
         [[1, 1], [0, 1]]
     """
@@ -84,7 +84,7 @@ def _refuse(name: str, ids: Integer[np.ndarray, "..."], num_classes: int, ignore
 def iou(cm: Counts) -> PerClass:
     """Intersection over union of each class; NaN for a class neither present nor predicted.
 
-    Example:
+    Examples:
         >>> iou(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])).tolist()
         [0.75, 0.8, nan]
     """
@@ -94,7 +94,7 @@ def iou(cm: Counts) -> PerClass:
 def mean_iou(cm: Counts, classes: Sequence[int] | None = None) -> float:
     """Mean of `iou` over ``classes`` (default: all with background), ignoring NaN; NaN if all are NaN.
 
-    Example:
+    Examples:
         >>> mean_iou(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
         0.775
     """

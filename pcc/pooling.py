@@ -37,7 +37,7 @@ def top_k_pool(probabilities: Float[Tensor, "B N C"], k: int | float) -> Float[T
     Raises:
         InputError: ``k`` is invalid.
 
-    Example:
+    Examples:
         >>> top_k_pool(torch.tensor([[[0.5, 0.5], [1.0, 0.0], [0.0, 1.0]]]), k=2).tolist()
         [[0.75, 0.75]]
     """

@@ -34,7 +34,7 @@ def structure_seeds(
     Returns:
         One-hot seeds times ``valid``, without gradient.
 
-    Example:
+    Examples:
         >>> query = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
         >>> maps = torch.tensor([[[[0.9, 0.1]], [[0.1, 0.9]]]])
         >>> structure_seeds(query, maps, torch.ones(1, 2, 1, 2)).tolist()
@@ -56,7 +56,7 @@ def structure_seeds(
 def prototypes(features: Float[Tensor, "B D h w"], seeds: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C D"]:
     """``P_c = mean over all cells of seed * feature``; zero for a class without seeds (SIPE section 3.2).
 
-    Example:
+    Examples:
         >>> prototypes(torch.tensor([[[[2.0, 4.0]]]]), torch.tensor([[[[0.0, 1.0]]]])).tolist()
         [[[2.0]]]
     """
@@ -71,7 +71,7 @@ def image_specific_cams(
 
     The maps are not scaled to a peak of 1.
 
-    Example:
+    Examples:
         >>> features = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
         >>> image_specific_cams(features, torch.tensor([[[3.0, 0.0]]])).tolist()
         [[[[1.0, 0.0]]]]

@@ -59,7 +59,7 @@ def branches(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def choices_of(folder: str) -> dict[str, Any]:
     """The choices that a folder stands for: the inverse of `branches`, but for the data set's name.
 
-    Example:
+    Examples:
         >>> choices_of("pcc/seed-0/cam")["localization"]
         'cam'
     """

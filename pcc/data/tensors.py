@@ -15,7 +15,7 @@ def image_tensor(
 ) -> Float[Tensor, "3 _ _"]:
     """An image as float RGB in 0..1, resized bilinearly with antialiasing where ``size`` (height, width) differs.
 
-    Example:
+    Examples:
         >>> image_tensor(np.full((4, 6, 3), 255, np.uint8), (2, 3)).shape
         torch.Size([3, 2, 3])
     """

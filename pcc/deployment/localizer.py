@@ -34,7 +34,7 @@ class Localizer:
         resize: ``square`` squeezes every image into a square; ``keep`` keeps its shape.
         precision: ``no`` (fp32), ``bf16``, ``fp16``, or ``auto``: bf16 where the hardware has it.
 
-    Example:
+    Examples:
         >>> localizer = Localizer.load(classifier)  # such as results/shapes/pcc/seed-0/classifier
         >>> maps = localizer("cat.png", ["cat", "boat"])
         >>> maps.classes, maps.values.shape[0], maps.size

@@ -62,7 +62,7 @@ class Predictor:
         settings: how it predicts.
         classes: names by class id, background first.
 
-    Example:
+    Examples:
         >>> predictor = Predictor.load(segmenter)  # a folder of `pcc export`, or results/.../SEGMENTER
         >>> mask = predictor("cat.png")
         >>> mask.shape, mask.dtype
