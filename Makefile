@@ -61,11 +61,11 @@ bench: $(INSTALLED)  ## claims of speed, each against what it replaces: 20 minut
 clean:  ## results of the demo; the environment stays
 	rm -rf results .snakemake
 
-$(BROWSER): $(INSTALLED)  # the gallery's tests want a browser; where it cannot be had they are skipped, and say so
+$(BROWSER): $(INSTALLED)  # browser tests of the gallery; skipped, with a message, if none can be installed
 	@if ! command -v chromedriver > /dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
 		echo "installing chromium for the gallery's tests"; \
 		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium chromium-driver; } \
-			> $(VENV)/browser.log 2>&1 || echo "it could not be installed ($(VENV)/browser.log): those tests are skipped"; fi
+			> $(VENV)/browser.log 2>&1 || echo "installation failed ($(VENV)/browser.log): those tests are skipped"; fi
 	@touch $@
 
 $(INSTALLED): pyproject.toml constraints.txt $(wildcard pcc/mean_field/*.cpp pcc/mean_field/*.h)
