@@ -34,7 +34,7 @@ from pcc.runtime.hardware import device
 
 STRIDE = 16
 NETWORK = "tf_efficientnet_lite0"  # small enough for a laptop, and the one that the recipe was measured with
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of workflow/schemas/config.schema.yaml
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of the schema
 LEAST_TIME, TIME_PER_IMAGE = 30 * 60, 10.0  # seconds that a run may take before images are made smaller
 SHARD_TIME = 5 * 60  # seconds of a job
 MOST_SHARDS = 999
