@@ -249,7 +249,7 @@ def test_true_masks_train_the_same_network_with_their_own_mark(manifest: Path, t
         (lambda folder: (folder / "im1.png").unlink(), "1 training images have no pseudo mask, first im1"),
         (
             lambda folder: write_mask(folder / "im1.png", np.full((32, 32), 9, np.uint8)),
-            "value 9 is no class id of tiny",
+            "invalid value 9; class ids of tiny",
         ),
         (
             lambda folder: [write_mask(file, np.zeros((32, 32), np.uint8)) for file in folder.glob("*.png")],
