@@ -72,18 +72,16 @@ def bars_per_class(
 
 
 def weak_full(rows: Sequence[tuple[str, float, float, float, float]]) -> Figure:
-    """Weak against full supervision: two bars per experiment and their ratio.
+    """Weak and full supervision: two bars per experiment and their ratio.
 
     Args:
         rows: experiment, weak mIoU and its deviation, full mIoU and its deviation, in [0, 1].
     """
     label, width, group = 0.2 + 0.068 * max(len(row[0]) for row in rows), 4.2, 0.52
     figure = new_figure(label + width + 1.3, 0.8 + group * len(rows) + 0.55)
-    text_at(
-        figure, 0.15, 0.12, "Image-level labels against true masks", fontsize=TEXT["title"], weight="bold"
-    )
+    text_at(figure, 0.15, 0.12, "Weak and full supervision", fontsize=TEXT["title"], weight="bold")
     axes = axes_at(figure, label, 0.8, width, group * len(rows))
-    for place, name in enumerate(("image-level labels", "true masks")):
+    for place, name in enumerate(("image-level labels", "ground-truth masks")):
         axes.barh(
             [row + 0.18 + 0.32 * place for row in range(len(rows))],
             [100 * r[1 + 2 * place] for r in rows],

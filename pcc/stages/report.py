@@ -16,7 +16,7 @@ from pcc.figures.canvas import save
 from pcc.figures.nouns import nearest_nouns
 from pcc.reporting.costs import by_stage, disk, times
 from pcc.reporting.failures import Experiment, best_of_last_step
-from pcc.reporting.partitions import clusters_picture, comparison_table
+from pcc.reporting.partitions import clusters_figure, comparison_table
 from pcc.reporting.tables import (
     CHOICES,
     chain,
@@ -89,7 +89,7 @@ def report(
     save(_weak_full(summary), output / "weak_full.png")
     save(_curves(losses), output / "curves.png")
     for path in clusters:
-        save(clusters_picture(path), output / f"clusters_{path.parent.name}.png")
+        save(clusters_figure(path), output / f"clusters_{path.parent.name}.png")
     noun_figures = _noun_figures(nouns)
     for name, figure in noun_figures.items():
         save(figure, output / f"nouns_{name}.png")
