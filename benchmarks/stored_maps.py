@@ -2,7 +2,7 @@
 
 Real photographs at four scales with their mirror images, as SIPE and IRN see them, with the workflow's classifier. One
 scale alone misses the agreement by a little, on any grid tried: docs/decisions/0012-stored-maps.md has figures. Both
-sides come from the same activations: those that the network gave for the stored maps are also brought to the image's
+sides come from the same raw maps: those that the network gave for the stored maps are also brought to the image's
 own size one by one, added up, and only then made into maps. The masks of both must agree in 99.5 % of all pixels.
 """
 
@@ -47,7 +47,7 @@ def both(
     size = image_size(record.image)
     images = image_tensor(read_image(record.image), size if side is None else (side, side))[None]
     labels = torch.from_numpy(data.image_labels(record))[None]
-    seen: list[Tensor] = []  # of every scale: the view's activations, then the mirrored view's
+    seen: list[Tensor] = []  # per scale: raw maps of the images, then of their flips
     hook = method.classifier.register_forward_hook(lambda _module, _given, result: seen.append(result))
     maps = Localization(method, scales=scales, flip=True, stride=stride)(images, labels)[0].float()
     hook.remove()

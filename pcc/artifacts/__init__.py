@@ -1,1 +1,1 @@
-"""What passes between stages: one file per format, written atomically."""
+"""Files passed between stages, one module per format; writes are atomic."""

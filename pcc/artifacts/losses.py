@@ -1,4 +1,4 @@
-"""Training losses on disk: losses.csv, a row per step."""
+"""losses.csv: one row per training step."""
 
 LOSSES = "losses.csv"
-LOSS_COLUMNS = ("phase", "epoch", "step", "lr", "loss")  # after them, a column for each part of the loss
+LOSS_COLUMNS = ("phase", "epoch", "step", "lr", "loss")  # followed by one column per loss term

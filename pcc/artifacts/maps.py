@@ -1,4 +1,4 @@
-"""Localization maps on disk: one safetensors file per shard."""
+"""Localization maps: one safetensors file per shard."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -22,8 +22,8 @@ class Maps:
     Attributes:
         classes: class id of each channel, 0 first.
         values: [k, h, w] at grid resolution.
-        size: the image's own (height, width).
-        agreements: IoU of each channel in two views of the image, by what was compared, where anything was.
+        size: (height, width) of the image.
+        agreements: consistency of each channel by indicator, see `pcc.localizations.cam.Localization`.
     """
 
     classes: tuple[int, ...]
@@ -33,7 +33,7 @@ class Maps:
 
 
 def write_maps(path: Path, maps: Mapping[str, Maps]) -> None:
-    """Write one shard of maps: fp16 tensors by image id, class ids and image sizes in the metadata."""
+    """Write a shard: fp16 tensors by image id; class ids and image sizes in the metadata."""
     tensors = {image_id: m.values.to(torch.float16).contiguous() for image_id, m in maps.items()}
     images = {
         image_id: {"classes": list(m.classes), "size": list(m.size), "agreements": dict(m.agreements)}
@@ -44,17 +44,17 @@ def write_maps(path: Path, maps: Mapping[str, Maps]) -> None:
 
 
 def read_maps(path: Path) -> Iterator[tuple[str, Maps]]:
-    """Stream ``(image_id, maps)`` from one shard; one image is in memory at a time.
+    """Stream ``(image_id, maps)`` from a shard, one image at a time.
 
     Raises:
-        InputError: the file is not a shard of maps.
+        InputError: not a shard of maps.
     """
     try:
         with safe_open(path, framework="pt") as shard:
             images = json.loads((shard.metadata() or {})["images"])
             for image_id, info in images.items():
                 values = shard.get_tensor(image_id).float()
-                agreements = {name: tuple(alike) for name, alike in info.get("agreements", {}).items()}
+                agreements = {name: tuple(values) for name, values in info.get("agreements", {}).items()}
                 yield image_id, Maps(tuple(info["classes"]), values, tuple(info["size"]), agreements)
     except (OSError, SafetensorError, KeyError) as error:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Masks of class ids on disk: palette PNG."""
+"""Masks of class ids: palette PNG files."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,7 +25,7 @@ def read_mask(path: Path) -> UInt8[np.ndarray, "H W"]:
     """Read class ids from a palette or grey-scale PNG.
 
     Raises:
-        InputError: unreadable, or colours where class ids should be.
+        InputError: unreadable, or an RGB image.
     """
     try:
         with Image.open(path) as image:
@@ -39,7 +39,7 @@ def read_mask(path: Path) -> UInt8[np.ndarray, "H W"]:
 
 
 def mask_value_fault(values: Iterable[int], num_foreground: int) -> str | None:
-    """What is wrong with the values of a mask, or None."""
+    """Error message for invalid mask values, or None."""
     wrong = sorted(int(value) for value in values if num_foreground < value < IGNORE)
     listed = ", ".join(map(str, wrong))
     return f"mask holds {listed}; class ids are 0..{num_foreground} and {IGNORE} (ignore)" if wrong else None

@@ -1,4 +1,4 @@
-"""A trained network on disk: weights.safetensors, and model.json to build it again."""
+"""A trained network: weights.safetensors, and model.json to rebuild it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,10 +21,10 @@ def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """What was written beside the weights of ``folder``.
+    """Read model.json of a trained network.
 
     Raises:
-        InputError: no trained network is there.
+        InputError: no trained network in ``folder``.
     """
     if not (folder / DESCRIPTION).is_file():
         raise InputError(
@@ -34,13 +34,13 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 
 def without_weights(settings: Any) -> Any:
-    """The same settings with random weights wherever some are named: the artifact's own replace them."""
+    """Settings with every ``weights`` set to ``random``, as the stored weights replace them."""
     if isinstance(settings, Mapping):
         return {k: "random" if k == "weights" else without_weights(v) for k, v in settings.items()}
     return settings
 
 
 def with_weights(network: N, folder: Path) -> N:
-    """``network`` with the weights of ``folder``, in evaluation mode."""
+    """Load the weights of ``folder`` into ``network``, in evaluation mode."""
     network.load_state_dict(load_file(folder / WEIGHTS))
     return network.eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""One job of a stage: what its artifact depends on, and the provenance.json that says how it came about."""
+"""The key of a stage's job and its provenance.json."""
 
 import platform
 import resource
@@ -17,15 +17,15 @@ VERSIONED = ("pcc", "torch", "torchvision", "timm", "numpy", "pydensecrf2", "sna
 
 
 class Job:
-    """Settings, inputs and code of the running stage; inputs are hashed here, once.
+    """Settings, inputs and code of the running stage; inputs are hashed once.
 
     Args:
-        settings: the stage's resolved settings.
+        settings: resolved settings.
         inputs: files and folders read.
-        details: seed, shard and the like.
+        details: seed, shard, etc.
 
     Attributes:
-        key: everything the artifact's content depends on.
+        key: everything that the artifact depends on.
     """
 
     def __init__(self, settings: Mapping[str, Any], inputs: Sequence[Path], **details: Any) -> None:
@@ -38,11 +38,11 @@ class Job:
         }
 
     def write_provenance(self, path: Path, **details: Any) -> None:
-        """Write the key, and where, by what and in which time the artifact was made.
+        """Write the key, revision, versions, device, time and memory.
 
         Args:
-            path: the provenance file.
-            details: what is known only at the end.
+            path: provenance file.
+            details: further entries.
         """
         write_json(
             path,
@@ -59,22 +59,22 @@ class Job:
 
 
 def _versions() -> dict[str, str]:
-    """Of Python, of packages, and of the compiled CRF in jobs that loaded it."""
+    """Versions of Python, packages, and the compiled CRF if loaded."""
     found = {"python": platform.python_version()} | {n: v for n in VERSIONED if (v := _version(n))}
-    # Not imported: artifacts without a CRF do not depend on its code.
+    # Not imported: jobs without a CRF do not depend on its code.
     if mean_field := sys.modules.get("pcc.mean_field"):
         found["pcc.mean_field"] = mean_field.INSTRUCTIONS or "absent"
     return found
 
 
 def _device() -> str:
-    torch = sys.modules.get("torch")  # a job that did not load it ran on the CPU
+    torch = sys.modules.get("torch")  # not loaded: the job ran on the CPU
     return torch.cuda.get_device_name() if torch and torch.cuda.is_available() else "cpu"
 
 
 def _peak_memory() -> float:
-    """Of this process so far, without its children's, MB."""
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    """Peak memory of this process without children, MB."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kilobytes elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 

@@ -1,4 +1,4 @@
-"""A shard of tensors by image, made batch by batch: what a killed run has finished is not computed again."""
+"""Write a shard batch by batch; a rerun resumes after the last finished batch."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,15 +19,15 @@ def write_shard(
     order: Iterable[str],
     description: str,
 ) -> None:
-    """Compute every batch that is not there yet, then write them as one file.
+    """Compute the missing batches, then write one file.
 
     Args:
-        output: the shard.
-        key: everything the content depends on.
-        batches: in a fixed order.
-        compute: maps by image id of one batch.
-        order: image ids as the shard shall have them.
-        description: for the progress.
+        output: shard file.
+        key: everything that the content depends on.
+        batches: batches in a fixed order.
+        compute: function from a batch to maps by image id.
+        order: image ids in the order of the shard.
+        description: text of the progress bar.
     """
     with resumable_directory(output, key) as work:
         parts = [work / f"{number:06d}.safetensors" for number in range(len(batches))]

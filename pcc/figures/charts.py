@@ -68,13 +68,13 @@ def bars_per_class(
 
 
 def weak_full(rows: Sequence[tuple[str, float, float, float, float]]) -> Figure:
-    """Weak against full supervision: two bars per experiment and their ratio.
+    """Weak and full supervision: two bars per experiment and their ratio.
 
     Args:
         rows: experiment, weak mIoU and its deviation, full mIoU and its deviation, in [0, 1].
     """
     width = 5.5 + label_length([row[0] for row in rows])
-    figure = new_figure(width, 1.5 + 0.52 * len(rows), "Image-level labels against ground-truth masks")
+    figure = new_figure(width, 1.5 + 0.52 * len(rows), "Weak and full supervision")
     axes = figure.subplots()
     for place, name in enumerate(("image-level labels", "ground-truth masks")):
         axes.barh(

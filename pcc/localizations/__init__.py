@@ -1,1 +1,1 @@
-"""From a trained method to localization maps, one way per module; `pcc.localizations.cam` is what they build on."""
+"""Localization maps of a trained method; every module builds on `pcc.localizations.cam`."""

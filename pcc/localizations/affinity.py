@@ -1,4 +1,4 @@
-"""The method's maps averaged over cells that look alike: one step of a walk on feature affinities."""
+"""The method's maps, propagated by feature affinity."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ from pcc.refine.affinity import propagate
 
 
 class Localization(Grouping):
-    """Every cell takes the mean of the maps over all cells, weighted by the likeness of their features to its own.
+    """Replaces each cell by a mean over all cells, weighted by feature similarity.
 
     Args:
         method: a trained method.
-        power: the higher, the more alike two cells must be.
-        steps: how often the mean is taken.
-        settings: of `Grouping`.
+        power: exponent of the similarity; higher is more selective.
+        steps: number of propagation steps.
+        settings: settings of `Grouping`.
     """
 
     def __init__(self, method: Method, *, power: float = 8.0, steps: int = 1, **settings: Any) -> None:
@@ -29,7 +29,7 @@ class Localization(Grouping):
     def forward(
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
     ) -> Float[Tensor, "B C h w"]:
-        """Means of the method's maps, so absent classes stay zero."""
+        """Propagated maps; absent classes stay zero."""
         features, maps = self.features_and_maps(images, labels)
         pairs = zip(maps, features, strict=True)
         grouped = torch.stack([propagate(m, f, power=self.power, steps=self.steps) for m, f in pairs])

@@ -1,4 +1,4 @@
-"""The method's own maps, averaged over scales and mirrored views."""
+"""The method's own maps, averaged over scales and flips."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,17 +12,17 @@ from pcc.methods.base import Method
 
 
 class Localization(nn.Module):
-    """Maps of a batch of images of one size.
+    """Localization maps of a batch of images of one size.
 
-    ``agreements`` holds, for the batch just seen, how alike the maps of each class are in two views, [B, C] in [0, 1]:
-    ``mirrored`` is the soft IoU of the method's maps of the images and of their mirror images, at the last scale.
+    ``agreements`` holds consistency measures of the last batch in [0, 1]: ``mirrored`` is the soft IoU of the maps of
+    the images and of their flips, at the last scale.
 
     Args:
         method: a trained method.
-        scales: sizes of the views, as factors.
-        flip: whether each view is also seen mirrored.
-        multiple_of: sides of a view are rounded to this, for networks of fixed patches.
-        stride: pixels of scale 1, across, for one cell of the maps; None: the grid of the largest scale.
+        scales: scale factors of the images.
+        flip: also average over horizontally flipped images.
+        multiple_of: round image sides to multiples of this, the patch size of a ViT.
+        stride: side of a map cell in pixels at scale 1; None: the grid of the largest scale.
     """
 
     def __init__(
@@ -42,56 +42,52 @@ class Localization(nn.Module):
     def forward(
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
     ) -> Float[Tensor, "B C h w"]:
-        """Localization maps, background first, on the grid that `grid` says."""
-        views = [
-            self.over_flips(self._activations, self._scaled(images, scale), compared_as=labels)[0]
-            for scale in self.scales
+        """Localization maps, background first, on the grid of `grid`."""
+        maps = [
+            self.over_flips(self._raw_maps, self._scaled(images, scale), labels)[0] for scale in self.scales
         ]
-        return self.method.to_maps(merge_tta(views, self.grid(images, views)), labels)
+        return self.method.to_maps(merge_tta(maps, self.grid(images, maps)), labels)
 
     def grid(
-        self, images: Float[Tensor, "B 3 H W"], views: Sequence[Float[Tensor, "B _ _ _"]]
+        self, images: Float[Tensor, "B 3 H W"], by_scale: Sequence[Float[Tensor, "B _ _ _"]]
     ) -> tuple[int, int]:
-        """(height, width) of the maps of ``images``, whose views have grids of their own.
-
-        docs/decisions/0012-stored-maps.md says what the choice costs.
-        """
+        """(height, width) of the merged maps (docs/decisions/0012-stored-maps.md)."""
         if self.stride is not None:
             return -(-images.shape[2] // self.stride), -(-images.shape[3] // self.stride)
-        finest = max(views, key=lambda view: view.shape[2] * view.shape[3])
+        finest = max(by_scale, key=lambda maps: maps.shape[2] * maps.shape[3])
         return finest.shape[2], finest.shape[3]
 
     def over_flips(
         self,
         compute: Callable[[Tensor], Sequence[Tensor]],
-        view: Float[Tensor, "B 3 H W"],
-        compared_as: Float[Tensor, "B K"] | None = None,
+        images: Float[Tensor, "B 3 H W"],
+        labels: Float[Tensor, "B K"] | None = None,
     ) -> list[Float[Tensor, "B _ _ _"]]:
-        """What ``compute`` gives for a view; with ``flip``, its mean with that for the mirror image.
+        """Outputs of ``compute``, with ``flip`` averaged over the images and their flips.
 
-        Where labels are given, the first of what is given is the method's activations, and both are compared.
+        With ``labels``, the first output must be the method's raw maps; their agreement is recorded.
         """
-        seen = compute(view)
+        outputs = compute(images)
         if not self.flip:
-            return list(seen)
-        mirrored = [other.flip(-1) for other in compute(view.flip(-1))]
-        if compared_as is not None:
-            straight, back = (self.method.to_maps(some[0], compared_as).float() for some in (seen, mirrored))
-            self.agreements["mirrored"] = soft_iou(straight, back).nan_to_num(0.0)
-        return [(one + other) / 2 for one, other in zip(seen, mirrored, strict=True)]
+            return list(outputs)
+        flipped = [output.flip(-1) for output in compute(images.flip(-1))]
+        if labels is not None:
+            one, other = (self.method.to_maps(raw[0], labels).float() for raw in (outputs, flipped))
+            self.agreements["mirrored"] = soft_iou(one, other).nan_to_num(0.0)
+        return [(one + other) / 2 for one, other in zip(outputs, flipped, strict=True)]
 
-    def _activations(self, view: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B A h w"]]:
-        return [self.method.activations(view)]
+    def _raw_maps(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B A h w"]]:
+        return [self.method.raw_maps(images)]
 
     def _scaled(self, images: Float[Tensor, "B 3 H W"], scale: float) -> Float[Tensor, "B 3 _ _"]:
-        """Bicubic, in whole levels of 255 as Pillow resizes: what the field's scripts show their networks."""
+        """Bicubic resize in integer levels of 255, as Pillow does in the published code."""
         if scale == 1:
             return images
         size = [
             max(1, round(side * scale / self.multiple_of)) * self.multiple_of for side in images.shape[-2:]
         ]
         levels = images * 255
-        if images.device.type == "cpu":  # seven times faster than on floats; GPUs cannot
+        if images.device.type == "cpu":  # seven times faster than float; unsupported on GPUs
             levels = levels.round().to(torch.uint8).contiguous(memory_format=torch.channels_last)
         resized = functional.interpolate(levels, size, mode="bicubic", align_corners=False, antialias=True)
         return resized.float().round().clamp(0, 255) / 255

@@ -1,4 +1,4 @@
-"""What ways of localization share that group cells by likeness, with features of the method or of a second network."""
+"""Base of localizations that group cells by feature similarity."""
 
 from typing import Any
 
@@ -14,15 +14,14 @@ from pcc.runtime.errors import call_with
 
 
 class Grouping(cam.Localization):
-    """The method's maps on the grid of the features that group them.
+    """The method's maps on the grid of the features.
 
-    ``agreements`` holds ``plain`` too: IoU of what the method's own maps decide and what is decided after grouping.
+    ``agreements`` also holds ``plain``: IoU of the argmax before and after grouping.
 
     Args:
-        features: settings of a second, frozen `Backbone` (names from one network, grouping from another); None takes
-            the method's own features.
-        feature_size: side of the square that the second backbone sees, pixels; None: as the method.
-        settings: of `cam.Localization`.
+        features: settings of a second, frozen `Backbone`; None uses the method's own features.
+        feature_size: side of the square input of the second backbone, pixels; None: as for the method.
+        settings: settings of `cam.Localization`.
     """
 
     def __init__(
@@ -40,22 +39,22 @@ class Grouping(cam.Localization):
     def features_and_maps(
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
     ) -> tuple[Float[Tensor, "B D h w"], Float[Tensor, "B C h w"]]:
-        """Features, and the method's maps resampled to their grid."""
+        """Features, and the method's maps resized to their grid."""
         features = self.features(images)
         return features, resize(
             cam.Localization.forward(self, images, labels), (features.shape[2], features.shape[3])
         )
 
     def compare(self, plain: Float[Tensor, "B C h w"], grouped: Float[Tensor, "B C h w"]) -> None:
-        """Note how alike the decisions are."""
+        """Record the agreement of maps before and after grouping."""
         self.agreements["plain"] = soft_iou(argmax_one_hot(plain), argmax_one_hot(grouped)).nan_to_num(0.0)
 
     def features(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
-        """Averaged over mirrored views of one scale: likeness needs one grid."""
+        """Grid features at one scale, averaged over flips."""
         compute, patch = self.method.encode, 1
         if self.backbone is not None:
             compute, patch = self.backbone, self.backbone.multiple_of
         size = [self.feature_size or max(1, round(side / patch)) * patch for side in images.shape[-2:]]
         if size != list(images.shape[-2:]):
             images = functional.interpolate(images, size, mode="bilinear", align_corners=False)
-        return self.over_flips(lambda view: [compute(view)], images)[0]
+        return self.over_flips(lambda flipped: [compute(flipped)], images)[0]

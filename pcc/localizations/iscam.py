@@ -14,16 +14,16 @@ from pcc.prototypes import image_specific_cams, prototypes, structure_seeds
 
 
 class Localization(Grouping):
-    """The method's maps choose seeds; the mean feature of a class's seeds is the image's own prototype of it.
+    """Seeds from the method's maps; the prototype of a class is the mean feature of its seeds.
 
-    Every scale has seeds and prototypes of its own; their maps are added up and normalised (sipe.md §6).
+    Seeds and prototypes are computed at each scale; the maps are summed and normalised (sipe.md §6).
 
     Args:
         method: a trained method.
         background_discount: factor on the background's soft IoU.
-        competitors: classes that cells may be given to: the ``present`` ones, or ``all``, as in SIPE's released code,
-            where a cell won by an absent class seeds nothing.
-        settings: of `Grouping`.
+        competitors: classes that cells can be assigned to: ``present``, or ``all`` as in SIPE's released code, where
+            cells of absent classes seed nothing.
+        settings: settings of `Grouping`.
     """
 
     def __init__(
@@ -40,24 +40,24 @@ class Localization(Grouping):
     def forward(
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
     ) -> Float[Tensor, "B C h w"]:
-        """Rectified cosine to each prototype, every present class to a peak of 1, absent classes zero."""
-        views = [self._at_scale(self._scaled(images, scale), labels) for scale in self.scales]
-        return normalize_cams(merge_tta(views, self.grid(images, views)))
+        """Rectified cosine similarity to each prototype, scaled to a peak of 1; absent classes are zero."""
+        maps = [self._at_scale(self._scaled(images, scale), labels) for scale in self.scales]
+        return normalize_cams(merge_tta(maps, self.grid(images, maps)))
 
     def _at_scale(
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
     ) -> Float[Tensor, "B C h w"]:
         if self.backbone is None and self.feature_size is None:
-            activations, features = self.over_flips(self.method.view, images, labels)
+            raw, features = self.over_flips(self.method.raw_maps_and_features, images, labels)
         else:
-            activations = self.over_flips(self._activations, images, labels)[0]
+            raw = self.over_flips(self._raw_maps, images, labels)[0]
             features = self.features(images)
-        shown = labels if self.competitors == "present" else torch.ones_like(labels)
-        maps = self.method.to_maps(activations, shown).float()
+        candidates = labels if self.competitors == "present" else torch.ones_like(labels)
+        maps = self.method.to_maps(raw, candidates).float()
         features = features.float()
         maps = resize(maps, (features.shape[2], features.shape[3]))
         present = functional.pad(labels, (1, 0), value=1.0)[:, :, None, None].expand_as(maps)
-        # Cosines and their prototypes lose too much in half precision.
+        # Cosine similarities need fp32.
         with torch.autocast(images.device.type, enabled=False):
             seeds = structure_seeds(features, maps, present, self.background_discount)
             grouped = image_specific_cams(features, prototypes(features, seeds))

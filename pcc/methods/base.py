@@ -1,11 +1,13 @@
-"""The seam between methods and everything else."""
+"""Interface of the weakly supervised methods."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pcc.maps import normalize_cams, with_background
 from pcc.models.backbones import Backbone
 from pcc.runtime.errors import InputError
 from pcc.trainable import Trainable
@@ -15,52 +17,64 @@ class Method(Trainable):
     """One weakly supervised method: image-level labels in, localization maps out.
 
     Attributes:
-        backbone: its encoder.
+        backbone: encoder.
+        unfrozen_blocks: number of trained blocks at the end of the encoder, or ``all``.
     """
 
     backbone: Backbone
+    unfrozen_blocks: int | Literal["all"] = "all"
 
     @abstractmethod
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
-        """Grid features: what the head works on, and where ``iscam`` finds its prototypes by default."""
+        """Grid features: input of the head, and the default features of ``iscam``."""
 
     @abstractmethod
-    def activations(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B A h w"]:
-        """Class evidence of one view (scale, flip) before anything is normalised over space; views are averaged."""
-
-    @abstractmethod
-    def to_maps(
-        self, activations: Float[Tensor, "B A h w"], labels: Float[Tensor, "B K"]
-    ) -> Float[Tensor, "B C h w"]:
-        """Averaged class evidence to localization maps, background first, absent classes exactly zero."""
-
-    def view(
+    def raw_maps_and_features(
         self, images: Float[Tensor, "B 3 H W"]
     ) -> tuple[Float[Tensor, "B A h w"], Float[Tensor, "B D g v"]]:
-        """`activations` and `encode` of the same view; overridden where one pass gives both."""
-        return self.activations(images), self.encode(images)
+        """Class logits or probabilities before spatial normalisation, averaged over scales and flips; `encode`."""
+
+    def raw_maps(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B A h w"]:
+        """The first of `raw_maps_and_features`."""
+        return self.raw_maps_and_features(images)[0]
+
+    def to_maps(
+        self, raw_maps: Float[Tensor, "B A h w"], labels: Float[Tensor, "B K"]
+    ) -> Float[Tensor, "B C h w"]:
+        """Localization maps, background first, absent classes exactly zero; by default normalised CAMs."""
+        return with_background(normalize_cams(raw_maps) * labels[:, :, None, None])
+
+    def is_encoder_frozen(self, phase: str) -> bool:
+        return self.unfrozen_blocks == 0
+
+    def train(self, mode: bool = True) -> "Method":
+        """A partly frozen backbone stays in evaluation mode: running statistics, no dropout."""
+        super().train(mode)
+        if self.unfrozen_blocks != "all":
+            self.backbone.eval()
+        return self
 
     def map_parameters(self) -> list[nn.Parameter]:
-        """What another method may go on training of these maps: by default all that is not the encoder's."""
+        """Parameters of the maps that another method may fine-tune; by default all outside the encoder."""
         encoder = set(map(id, self.backbone.parameters()))
         return [p for p in self.parameters() if id(p) not in encoder]
 
     def start_from(self, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Take over trained weights, by the role they have here (``after`` in the configuration).
+        """Load weights of trained methods by role (``after`` in the configuration).
 
         Raises:
-            InputError: this method begins with none.
+            InputError: unsupported by this method.
         """
-        raise InputError(f"methods: after: {', '.join(weights)}: this method begins with no other's weights")
+        raise InputError(f"methods: after: {', '.join(weights)}: not supported by this method")
 
     def localize_in_training(
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"], phase: str
     ) -> Float[Tensor, "B C h w"]:
-        """`localize` with the weights that ``phase`` trains; differs where a method trains a copy."""
+        """`localize` with the weights trained in ``phase``."""
         return self.localize(images, labels)
 
     def localize(
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
     ) -> Float[Tensor, "B C h w"]:
-        """Maps of one view alone."""
-        return self.to_maps(self.activations(images), labels)
+        """Maps at one scale, without flip."""
+        return self.to_maps(self.raw_maps(images), labels)

@@ -1,4 +1,4 @@
-"""The plain class activation map (Zhou et al., CVPR 2016): what every paper compares with."""
+"""Class activation maps (CAM; Zhou et al., CVPR 2016): the usual weakly supervised baseline."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pcc.maps import normalize_cams, with_background
 from pcc.methods.base import Method
 from pcc.models.backbones import Backbone
 from pcc.runtime.errors import call_with
@@ -15,14 +14,14 @@ from pcc.trainable import Batch, ParameterGroup
 
 
 class PlainCAM(Method):
-    """Global average pooling and a linear classifier; its weights applied to every cell are the map.
+    """Global average pooling and a linear classifier, whose weights applied to each cell give the CAM.
 
     Args:
         classes: names of the K foreground classes.
-        clusters: not used; every method is handed them.
+        clusters: not used.
         backbone: settings of `Backbone`.
-        unfrozen_blocks: blocks at the backbone's end that are trained, or ``all``.
-        backbone_lr: learning rate of the unfrozen blocks, as a share of the classifier's.
+        unfrozen_blocks: number of trained blocks at the end of the backbone, or ``all``.
+        backbone_lr: learning rate of these blocks, relative to the classifier.
     """
 
     def __init__(
@@ -47,34 +46,14 @@ class PlainCAM(Method):
     def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
         features = batch.features if batch.images is None else self.encode(batch.images)
         assert features is not None
-        scores = self.classifier(features).mean(dim=(2, 3))
-        return {"classification": functional.binary_cross_entropy_with_logits(scores, batch.labels)}
+        logits = self.classifier(features).mean(dim=(2, 3))
+        return {"classification": functional.binary_cross_entropy_with_logits(logits, batch.labels)}
 
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
         return self.backbone(images)
 
-    def is_encoder_frozen(self, phase: str) -> bool:
-        return self.unfrozen_blocks == 0
-
-    def activations(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B K h w"]:
-        """Class logits of every cell."""
-        return self.view(images)[0]
-
-    def view(
+    def raw_maps_and_features(
         self, images: Float[Tensor, "B 3 H W"]
     ) -> tuple[Float[Tensor, "B K h w"], Float[Tensor, "B D h w"]]:
         features = self.encode(images)
         return self.classifier(features), features
-
-    def to_maps(
-        self, activations: Float[Tensor, "B K h w"], labels: Float[Tensor, "B K"]
-    ) -> Float[Tensor, "B C h w"]:
-        """Rectified, each present class to a peak of 1; background is what the present classes leave."""
-        return with_background(normalize_cams(activations) * labels[:, :, None, None])
-
-    def train(self, mode: bool = True) -> "PlainCAM":
-        """A backbone trained in part keeps its running statistics."""
-        super().train(mode)
-        if self.unfrozen_blocks != "all":
-            self.backbone.eval()
-        return self

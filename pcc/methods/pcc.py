@@ -21,31 +21,31 @@ WARM_UP = "warmup"
 
 
 class PCC(Method):
-    """Patch tokens and cluster tokens, refined together, classified patch by patch and pooled over the top k.
+    """Patch classifier with cluster tokens and top-k pooling.
 
     Args:
         classes: names of the K foreground classes.
-        clusters: vector indices of each cluster's members; empty: no cluster token, no parameter of one.
+        clusters: vector indices of each cluster's members; empty: no cluster tokens.
         backbone: settings of `Backbone`, any timm ViT or CNN.
-        unfrozen_blocks: blocks at the backbone's end (and the norm after them) trained in every phase but
-            ``warmup``, or ``all``.
-        backbone_lr: their learning rate, as a share of the head's.
-        fusion: how cluster tokens meet the grid: ``sequence`` (they open every row and column of the HV-BiLSTM),
-            ``encoder`` (they join a ViT before its last ``unfrozen_blocks`` blocks), ``attention`` (patches query
-            them once, residual).
-        hv_bilstm: units per direction of the HV-BiLSTM; None leaves it out.
-        dropout: before the HV-BiLSTM and before the classifier.
-        top_k: patches that a class score averages: a count, or a share of the patches.
-        anneal: share of a phase over which the number of pooled patches falls from all of them to ``top_k``; 0: fixed.
-            Few patches from the start let a class live on chance ones, and it may never come back.
-        warmup_pooling: what ``warmup`` trains the patch classifier by: ``top_k`` as in later phases, or ``average``:
-            global average pooling, sigmoid, no background. That problem is convex where the encoder is frozen, so
-            every seed starts the softmax from the same evidence, with background at zero (docs/decisions/0003).
-        cluster_loss: weight of the cluster supervision (a refined token tells whether its cluster is present).
-        divide_by_maximum: whether label conditioning brings each class to a peak of 1 (pcc.md §4).
+        unfrozen_blocks: number of blocks at the end of the backbone (and the norm after them) trained in every phase
+            except ``warmup``, or ``all``.
+        backbone_lr: learning rate of these blocks, relative to the head.
+        fusion: how cluster tokens join the patches: ``sequence`` (prepended to each row and column of the HV-BiLSTM),
+            ``encoder`` (before the last ``unfrozen_blocks`` blocks of a ViT) or ``attention`` (residual
+            cross-attention from patches to tokens).
+        hv_bilstm: units per direction of the HV-BiLSTM; None: no HV-BiLSTM.
+        dropout: dropout before the HV-BiLSTM and before the classifier.
+        top_k: number or fraction of patches averaged per class.
+        anneal: fraction of a phase over which the number of pooled patches falls from all to ``top_k``; 0: fixed.
+            Pooling few patches from the start can trap a class on random ones.
+        warmup_pooling: pooling in ``warmup``: ``top_k``, or ``average`` (global average pooling, sigmoid, no
+            background). The latter is convex with a frozen encoder, so that all seeds start from the same logits,
+            with background at zero (docs/decisions/0003).
+        cluster_loss: weight of the loss that predicts from each refined token whether its cluster is present.
+        divide_by_maximum: scale each class to a peak of 1 in label conditioning (pcc.md §4).
 
     Raises:
-        InputError: a fusion that the network cannot have.
+        InputError: a fusion that the network does not support.
     """
 
     members: Tensor
@@ -108,10 +108,7 @@ class PCC(Method):
             )
 
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:
-        """The head in ``warmup``; head and last blocks in any other phase.
-
-        A network trained whole has no pretrained encoder to protect, so its warm-up trains it whole too.
-        """
+        """The head in ``warmup``, head and unfrozen blocks in other phases; with ``all``, everything in every phase."""
         backbone = set(map(id, self.backbone.parameters()))
         groups = [ParameterGroup([p for p in self.parameters() if id(p) not in backbone])]
         if self._trains_encoder(phase):
@@ -119,14 +116,14 @@ class PCC(Method):
         return groups
 
     def map_parameters(self) -> list[nn.Parameter]:
-        """The head, without what the cluster loss alone trains."""
-        aside = set(map(id, self.cluster_classifier.parameters())) if self.has_cluster_loss else set()
-        return [p for p in super().map_parameters() if id(p) not in aside]
+        """The head, without the cluster classifier."""
+        excluded = set(map(id, self.cluster_classifier.parameters())) if self.has_cluster_loss else set()
+        return [p for p in super().map_parameters() if id(p) not in excluded]
 
     def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
-        """Multi-label cross-entropy of the pooled patch probabilities, background always present (pcc.md §2)."""
+        """Binary cross-entropy of pooled patch probabilities; background is always present (pcc.md §2)."""
         logits, refined = self._classify(*self._encode_with_tokens(batch))
-        # Autocast refuses cross-entropy of probabilities, and half precision could not hold their logarithms.
+        # Autocast does not support cross-entropy of probabilities; their logarithms need fp32.
         with torch.autocast(logits.device.type, enabled=False):
             if phase == WARM_UP and self.warmup_pooling == "average":
                 scores = logits[:, 1:].float().mean(dim=(2, 3))
@@ -145,7 +142,7 @@ class PCC(Method):
         return losses
 
     def _top_k_at(self, progress: float | None, patches: int) -> int:
-        """All patches at first, falling linearly to ``top_k`` over the share ``anneal`` of the phase."""
+        """Linear from all patches to ``top_k`` over the first ``anneal`` of the phase."""
         k = resolve_k(self.top_k, patches)
         if progress is None or progress >= self.anneal:
             return k
@@ -155,37 +152,27 @@ class PCC(Method):
         return self._encode_with_tokens(Batch(images, images.new_zeros(len(images), 0)))[0]
 
     def is_encoder_frozen(self, phase: str) -> bool:
-        """Frozen blocks, and no cluster token among their inputs."""
+        """Frozen blocks without cluster tokens among their inputs."""
         return not self._trains_encoder(phase) and not (self.has_clusters and self.fusion == "encoder")
 
     def _trains_encoder(self, phase: str) -> bool:
         return self.unfrozen_blocks == "all" or (phase != WARM_UP and self.unfrozen_blocks > 0)
 
-    def activations(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
-        """Class probabilities of every patch, background first."""
-        return self.view(images)[0]
-
-    def view(
+    def raw_maps_and_features(
         self, images: Float[Tensor, "B 3 H W"]
     ) -> tuple[Float[Tensor, "B C h w"], Float[Tensor, "B D h w"]]:
+        """Class probabilities of each patch, background first, and grid features."""
         features, tokens = self._encode_with_tokens(Batch(images, images.new_zeros(len(images), 0)))
         return self._classify(features, tokens)[0].softmax(dim=1), features
 
     def to_maps(
-        self, activations: Float[Tensor, "B C h w"], labels: Float[Tensor, "B K"]
+        self, raw_maps: Float[Tensor, "B C h w"], labels: Float[Tensor, "B K"]
     ) -> Float[Tensor, "B C h w"]:
         """Label conditioning (pcc.md §4)."""
-        return condition_on_labels(activations, labels, self.divide_by_maximum)
-
-    def train(self, mode: bool = True) -> "PCC":
-        """A backbone trained in part keeps its running statistics and drops nothing."""
-        super().train(mode)
-        if self.unfrozen_blocks != "all":
-            self.backbone.eval()
-        return self
+        return condition_on_labels(raw_maps, labels, self.divide_by_maximum)
 
     def _encode_with_tokens(self, batch: Batch) -> tuple[Float[Tensor, "B D h w"], Float[Tensor, "B m D"]]:
-        """Grid features, and the cluster tokens as they are after the encoder."""
+        """Grid features, and cluster tokens after the encoder."""
         given = batch.images if batch.features is None else batch.features
         assert given is not None
         if not self.has_clusters:
@@ -201,7 +188,7 @@ class PCC(Method):
     def _classify(
         self, features: Float[Tensor, "B D h w"], tokens: Float[Tensor, "B m D"]
     ) -> tuple[Float[Tensor, "B C h w"], Float[Tensor, "B m E"]]:
-        """Patch logits and the cluster tokens the head has refined."""
+        """Patch logits and refined cluster tokens."""
         if self.has_clusters and self.fusion == "attention":
             features, tokens = self.attention(features, tokens)
         if self.hv_bilstm is not None:

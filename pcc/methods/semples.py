@@ -1,8 +1,8 @@
-"""SemPLeS: learned prompts that push the background out (Lin et al., WACV 2025, arXiv 2401.11791; semples.md).
+"""SemPLeS: semantic prompt learning for WSSS (Lin et al., WACV 2025, arXiv 2401.11791; semples.md).
 
-The losses come first. One row per pair of an image and one of its classes, in a joint image-text space: ``v_f`` and
-``v_b`` are the embeddings of the image's foreground and background under the class's map, ``t`` of the class's name,
-``u`` of its learned prompt. Rows need not be normalised. No rows give a zero loss.
+The losses take one row per pair of an image and one of its labels, in the image-text space of CLIP: ``v_f`` and ``v_b``
+embed the image's foreground and background under the class's map, ``t`` the class name, ``u`` its learned prompt. Rows
+need not be normalised. Without rows, losses are zero.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,25 +33,36 @@ LOWEST, HIGHEST = 1e-4, 0.9999
 
 
 def matching_loss(v_f: Rows, v_b: Rows, t: Rows, background_weight: int | float) -> Scalar:
-    """Segment-label matching: the foreground shows the class, the background does not; trains the maps."""
+    """Segment-label matching (semples.md §4): foreground close to the class name, background far; trains the maps.
+
+    Examples:
+        >>> t = torch.tensor([[1.0, 0.0]])
+        >>> round(matching_loss(t, torch.tensor([[1.0, 1.0]]), t, background_weight=2.4).item(), 3)
+        2.947
+    """
     return _mean(_attraction(v_f, t)) + background_weight * _mean(_repulsion(v_b, t))
 
 
 def prompt_loss(
     v_b: Rows, u: Rows, t: Rows, repel_weight: int | float, repel: Literal["log", "log1m"] = "log"
 ) -> Scalar:
-    """Contrastive prompt learning: the prompt describes the background and not the class; trains the prompts.
+    """Contrastive prompt learning (semples.md §4): prompt close to the background, far from the class name.
 
     Args:
         v_b: background embeddings.
         u: prompt embeddings.
         t: class-name embeddings.
-        repel_weight: weight of the second part.
-        repel: ``log`` for ``+log cos(t, u)``, as in the published training; ``log1m`` for
-            ``-log(1 - cos(t, u))``, the form of the other two losses.
+        repel_weight: weight of the repulsion from the class name.
+        repel: ``log`` for ``+log cos(t, u)``, as published; ``log1m`` for ``-log(1 - cos(t, u))``, as in the other
+            two losses.
 
     Raises:
-        InputError: another ``repel``.
+        InputError: an invalid ``repel``.
+
+    Examples:
+        >>> v_b, u, t = torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.0]])
+        >>> round(prompt_loss(v_b, u, t, repel_weight=0.5).item(), 3)
+        0.173
     """
     if repel not in ("log", "log1m"):
         raise InputError(f"SemPLeS prompt loss: repel is {repel!r}; choose 'log' or 'log1m'")
@@ -60,7 +71,12 @@ def prompt_loss(
 
 
 def refinement_loss(v_f: Rows, u: Rows) -> Scalar:
-    """Prompt-guided refinement: the foreground is unlike the class's usual background; trains the maps."""
+    """Prompt-guided refinement (semples.md §4): foreground far from the learned prompt; trains the maps.
+
+    Examples:
+        >>> round(refinement_loss(torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]])).item(), 3)
+        1.228
+    """
     return _mean(_repulsion(v_f, u))
 
 
@@ -73,7 +89,7 @@ def _repulsion(a: Rows, b: Rows) -> PerPair:
 
 
 def _cosine(a: Rows, b: Rows) -> PerPair:
-    # At least fp32: in fp16 the upper bound would round to 1 and its logarithm to -inf.
+    # At least fp32: in fp16 the upper bound rounds to 1 and its logarithm to -inf.
     precise = torch.promote_types(a.dtype, torch.float32)
     return F.cosine_similarity(a.to(precise), b.to(precise), dim=1).clamp(LOWEST, HIGHEST)
 
@@ -83,45 +99,43 @@ def _mean(values: PerPair) -> Scalar:
 
 
 def soft_masks(maps: Float[Tensor, "P h w"], size: int, epsilon: float) -> Float[Tensor, "P 1 S S"]:
-    """Each map upsampled (align-corners) and brought to 0..r / (r + epsilon), r its range (semples.md §2)."""
+    """Upsample each map (align-corners) and rescale it to 0..r / (r + epsilon), r its range (semples.md §2)."""
     large = F.interpolate(maps[:, None], (size, size), mode="bilinear", align_corners=True)
     low, high = large.amin(dim=(2, 3), keepdim=True), large.amax(dim=(2, 3), keepdim=True)
     return (large - low) / (high - low + epsilon)
 
 
 class SemPLeS(Method):
-    """Another method's maps, trained on until a frozen CLIP sees the class in the foreground and nothing of it behind.
+    """Fine-tunes the maps of another method (the generator) with a frozen CLIP.
 
-    Phases (semples.md §5): ``match`` trains a copy of the generator by the class names alone; ``prompts`` learns, from
-    that copy's masks, words for what surrounds each class; ``refine`` trains the generator, from its own start again,
-    so that its foreground does not match them. The maps are the generator's. Each masked image is encoded once a step,
-    names and learned prompts once.
+    Phases (semples.md §5): ``match`` trains a copy of the generator with the class names. ``prompts`` learns a prompt
+    for the background of each class from that copy's masks. ``refine`` trains the generator itself, from its initial
+    weights, to keep its foreground away from these prompts. Localization uses the generator.
 
-    Generators stay in evaluation mode: no dropout, running statistics as they are.
+    Generators stay in evaluation mode: no dropout, frozen running statistics.
 
     Args:
         classes: names of the foreground classes.
-        clusters: not used; every method is handed them.
+        clusters: not used.
         generator: a trained method (``after: {generator: …}``): its type, clusters and settings.
         clip: settings of `Clip`.
-        prompts: a trained SemPLeS whose prompts are taken (``after: {prompts: …}``), so that ``refine`` can run alone.
-        names: what a class is called towards CLIP, where that is not its own name (with spaces for underscores); CLIMS
-            and SemPLeS say ``player`` for ``person``.
-        prompt_length: learned words for each class.
-        prompt_init: ``uniform01``, as released, or ``normal``, with the deviation 0.02 of CLIP's own words; the
-            published learning rate goes with the first.
-        background_weight: of the background's part in the matching loss.
-        repel_weight: of the class name's part in the prompt loss.
-        refine_weight: of the refinement loss beside the matching loss.
+        prompts: a trained SemPLeS to take the prompts from (``after: {prompts: …}``), to run ``refine`` alone.
+        names: class names for CLIP that differ from the data set's (underscores become spaces); CLIMS and SemPLeS use
+            ``player`` for ``person``.
+        prompt_length: learned tokens per class.
+        prompt_init: ``uniform01``, as released and as the published learning rate expects, or ``normal`` with CLIP's
+            standard deviation, 0.02.
+        background_weight: weight of the background in the matching loss.
+        repel_weight: weight of the class name in the prompt loss.
+        refine_weight: weight of the refinement loss.
         repel: see `prompt_loss`.
-        mask_epsilon: in `soft_masks` while maps are trained; it damps maps of a small range, which those of generators
-            that bring every map to a peak of 1 hardly have.
-        prompt_mask_epsilon: the same while prompts are trained.
-        clip_norm: statistics that images are normalised with before they are masked and shown to CLIP: ``imagenet``, as
-            released, or ``clip``. What is masked out has the mean colour.
+        mask_epsilon: epsilon of `soft_masks` when training maps; it attenuates maps with a small range.
+        prompt_mask_epsilon: epsilon of `soft_masks` when training prompts.
+        clip_norm: normalisation of images before masking: ``imagenet``, as released, or ``clip``. Masked pixels get the
+            mean colour.
 
     Raises:
-        InputError: no generator, prompts of another CLIP or length, or a phase of another name.
+        InputError: no generator, prompts of another CLIP or length, or an unknown phase.
     """
 
     learned: Tensor
@@ -148,7 +162,7 @@ class SemPLeS(Method):
         if generator is None:
             raise InputError("methods: semples refines another method; name it with after: {generator: NAME}")
         self.generator = _built(generator, classes)
-        # Of the copy that `match` trains, only what it trains is stored.
+        # Only the trained parameters of the copy for `match` are stored.
         trained = set(map(id, self.generator.map_parameters()))
         self.trained = [name for name, p in self.generator.named_parameters() if id(p) in trained]
         self.matched = nn.ParameterList(self.generator.get_parameter(name).clone() for name in self.trained)
@@ -158,17 +172,13 @@ class SemPLeS(Method):
         name = str(clip.get("name", ""))
         shape = (len(classes), prompt_length, word_width(name))
         if prompt_length > (most := most_words(name)):
-            raise InputError(
-                f"model.prompt_length: {prompt_length} words; at most {most} fit into {name}'s text"
-            )
+            raise InputError(f"model.prompt_length: {prompt_length} tokens; at most {most} fit {name}")
         draw = torch.rand(shape) if prompt_init == "uniform01" else 0.02 * torch.randn(shape)
         self.prompts = nn.Parameter(draw)
-        self.register_buffer(
-            "learned", torch.zeros((), dtype=torch.bool)
-        )  # whether the prompts say anything yet
+        self.register_buffer("learned", torch.zeros((), dtype=torch.bool))  # whether prompts are trained
         self.names = names_for_clip(classes, names)
         if unknown := sorted(set(names or {}) - set(classes)):
-            raise InputError(f"model.names: {', '.join(unknown)} not among the data set's classes")
+            raise InputError(f"model.names: unknown classes {', '.join(unknown)}")
         self.background_weight, self.repel_weight = background_weight, repel_weight
         self.refine_weight, self.repel = refine_weight, repel
         self.mask_epsilon, self.prompt_mask_epsilon = mask_epsilon, prompt_mask_epsilon
@@ -183,17 +193,17 @@ class SemPLeS(Method):
 
     @cached_property
     def clip(self) -> Clip:
-        """Made at the first step of a training: localization does without."""
+        """Created at the first training step; localization does not need it."""
         return call_with(Clip, self.clip_settings, "model.clip")
 
     def _check_prompts(self, other: Mapping[str, Any]) -> None:
         if other.get("clip") != self.clip_settings or other.get("prompt_length", 30) != self.prompt_length:
             raise InputError(
-                "model: clip or prompt_length differs from that of the method whose prompts are taken (after: prompts)"
+                "model: clip or prompt_length differs from the method that the prompts come from (after: prompts)"
             )
 
     def start_from(self, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """``generator`` starts both copies; ``prompts`` are taken out of another SemPLeS."""
+        """Load ``generator`` into both copies, and ``prompts`` from another SemPLeS."""
         self.generator.load_state_dict(dict(weights["generator"]))
         for name, copied in zip(self.trained, self.matched, strict=True):
             copied.data.copy_(self.generator.get_parameter(name))
@@ -202,28 +212,30 @@ class SemPLeS(Method):
             self.learned.copy_(weights["prompts"]["learned"])
 
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:
-        """``match`` trains the copy's maps, ``prompts`` the words, ``refine`` the generator's maps."""
+        """``match`` trains the copy, ``prompts`` the prompts, ``refine`` the generator."""
         trained = {
             "match": list(self.matched),
             "prompts": [self.prompts],
             "refine": [self.generator.get_parameter(name) for name in self.trained],
         }
         if phase not in trained:
-            raise InputError(f"training.phases: semples has no '{phase}'; allowed: {', '.join(trained)}")
+            raise InputError(
+                f"training.phases: unknown phase '{phase}' of semples; allowed: {', '.join(trained)}"
+            )
         return [ParameterGroup(trained[phase])]
 
     def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
-        """The phase's losses over all pairs of an image and one of its classes (semples.md §4)."""
-        assert batch.images is not None, "images are masked: there are no features to reuse"
+        """Losses of the phase over all pairs of an image and one of its labels (semples.md §4)."""
+        assert batch.images is not None, "the encoder is not frozen"
         images, classes = torch.nonzero(batch.labels, as_tuple=True)
-        # Of the pairs of all processes, which share a batch's images but not evenly its tags.
+        # Processes share the images of a batch evenly, but not their labels.
         pairs = mean_over_processes(torch.tensor(float(len(images)), device=batch.labels.device))
-        share = len(images) / pairs.clamp(min=1e-9)
+        weight = len(images) / pairs.clamp(min=1e-9)
         epsilon = self.prompt_mask_epsilon if phase == "prompts" else self.mask_epsilon
         with torch.no_grad() if phase == "prompts" else nullcontext():
             maps = self.localize_in_training(batch.images, batch.labels, phase)[images, 1 + classes].float()
         if not len(images):
-            # A batch without a tag teaches nothing; its zero still has a graph to go back through.
+            # Without labels the loss is zero, but needs a graph for backward.
             self._watched = {}
             names = {"match": ("match",), "prompts": ("prompt",), "refine": ("match", "refine")}[phase]
             return dict.fromkeys(names, 0 * (self.prompts if phase == "prompts" else maps).sum())
@@ -235,27 +247,27 @@ class SemPLeS(Method):
         watched = {**_similarities(v_f, v_b, t, u), "mask_area": masks.mean()}
         self._watched = {name: value.detach() for name, value in watched.items()}
         if u is not None and phase == "prompts":
-            return {"prompt": share * prompt_loss(v_b, u, t, self.repel_weight, self.repel)}
-        match = {"match": share * matching_loss(v_f, v_b, t, self.background_weight)}
-        return (
-            match if u is None else {**match, "refine": share * self.refine_weight * refinement_loss(v_f, u)}
-        )
+            return {"prompt": weight * prompt_loss(v_b, u, t, self.repel_weight, self.repel)}
+        match = {"match": weight * matching_loss(v_f, v_b, t, self.background_weight)}
+        if u is None:
+            return match
+        return {**match, "refine": weight * self.refine_weight * refinement_loss(v_f, u)}
 
     def localize_in_training(
         self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"], phase: str
     ) -> Float[Tensor, "B C h w"]:
-        """The maps of the generator that the phase trains or looks at."""
+        """Maps of the generator used in ``phase``."""
         maps = _Maps(self.generator)
         changed = {} if phase == "refine" else dict(zip(self.trained, self.matched, strict=True))
         weights = {f"generator.{name}": value for name, value in changed.items()}
         return functional_call(maps, weights, (images, labels))
 
     def watched(self) -> dict[str, Tensor]:
-        """Mean cosines and mask area of the last step (semples.md §8.6): a collapse shows here first."""
+        """Mean cosines and mask area of the last step (semples.md §8.6), to detect a collapse."""
         return self._watched
 
     def _for_clip(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 S S"]:
-        """Normalised, at the size that CLIP takes; a product with a mask then leaves the mean colour."""
+        """Normalise and resize for CLIP; masking afterwards gives the mean colour."""
         mean, std = (
             (self.clip.mean, self.clip.std)
             if self.clip_norm == "clip"
@@ -269,15 +281,15 @@ class SemPLeS(Method):
         return (images - mean.to(images.device)) / std.to(images.device)
 
     def _encoded_prompts(self, phase: str) -> Float[Tensor, "K D"]:
-        """While they are learned, every step; afterwards they do not change and are encoded once."""
+        """Prompt embeddings: at every step while trained, once afterwards."""
         if phase == "prompts":
             self._fixed = None
             self.learned.fill_(True)
             return self.clip.encode_prompts(self.prompts)
         if not self.learned:
             raise InputError(
-                "training.phases: refine has no learned prompts; train the phase prompts before it, or name a method"
-                " that has learned them with after: {prompts: NAME}"
+                "training.phases: refine has no learned prompts; add the phase prompts before it, or take the prompts"
+                " of a trained method with after: {prompts: NAME}"
             )
         if self._fixed is None:
             with torch.no_grad():
@@ -288,34 +300,34 @@ class SemPLeS(Method):
         return self.generator.encode(images)
 
     def is_encoder_frozen(self, phase: str) -> bool:
-        """Images are needed at every step, to be masked."""
+        """Always False: images are masked at every step."""
         return False
 
-    def activations(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B A h w"]:
-        return self.generator.activations(images)
+    def raw_maps(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B A h w"]:
+        return self.generator.raw_maps(images)
 
-    def view(
+    def raw_maps_and_features(
         self, images: Float[Tensor, "B 3 H W"]
     ) -> tuple[Float[Tensor, "B A h w"], Float[Tensor, "B D g v"]]:
-        return self.generator.view(images)
+        return self.generator.raw_maps_and_features(images)
 
     def to_maps(
-        self, activations: Float[Tensor, "B A h w"], labels: Float[Tensor, "B K"]
+        self, raw_maps: Float[Tensor, "B A h w"], labels: Float[Tensor, "B K"]
     ) -> Float[Tensor, "B C h w"]:
-        return self.generator.to_maps(activations, labels)
+        return self.generator.to_maps(raw_maps, labels)
 
     def train(self, mode: bool = True) -> "SemPLeS":
-        """Generators stay as they were trained: no dropout, no new statistics."""
+        """Keep the generator in evaluation mode."""
         super().train(mode)
         self.generator.eval()
         for module in self.generator.modules():
-            if isinstance(module, nn.RNNBase):  # cuDNN goes backward through these in training mode only
+            if isinstance(module, nn.RNNBase):  # cuDNN needs training mode for backward
                 module.train(mode)
         return self
 
 
 class _Maps(nn.Module):
-    """``localize`` as ``forward``, for weights that are exchanged on the way."""
+    """``localize`` as ``forward``, for `functional_call`."""
 
     def __init__(self, generator: Method) -> None:
         super().__init__()

@@ -20,32 +20,30 @@ LAST_STAGES = 2  # layer3 and layer4 of a ResNet; what lies before them gets no 
 
 
 class SIPE(Method):
-    """A CAM classifier that is trained to agree with the image-specific CAMs of its own prototypes.
+    """A CAM classifier trained to agree with the image-specific CAMs of its own prototypes.
 
-    Of the encoder the last two stages are trained, and batch norms keep their running statistics: both rest on what a
-    pretrained network knows. One that begins with random weights wants ``trained: all`` and a phase ``warmup`` before
-    any other, as prototypes of its first maps would hold it there.
+    As published, the last two encoder stages are trained and batch norms are frozen, which needs pretrained weights.
+    With random weights, use ``trained: all`` and begin with a phase ``warmup``: prototypes of untrained maps would
+    stall the training.
 
     Args:
         classes: names of the K foreground classes.
-        clusters: not used; every method is handed them.
-        backbone: settings of `Backbone`: a CNN of four stages; for the published network ``resnet50`` at
+        clusters: not used.
+        backbone: settings of `Backbone`, a CNN with four stages; published: ``resnet50`` at
             ``output_stride`` 16 with ``dilate: false``.
-        backbone_lr: learning rate of the encoder, as a share of the classifier's.
-        trained: ``last_stages``, as published, for a pretrained encoder; ``all`` of it, batch norms too, for one that
-            begins with random weights.
-        side_channels: width of the 1×1 convolution on each stage, whose outputs make the hierarchical feature.
-        consistency: weight of the general-specific consistency; 0 trains a plain CAM (and leaves the side convolutions
-            as they were drawn).
-        background_from: whose maps take area from the background: ``all`` classes, as in the released code, where an
-            absent class with any positive logit eats background, or the ``present`` ones.
-            (For `iscam` with ``competitors: all`` every class counts as present.)
-        background_discount: factor on the background's soft IoU when cells are given to classes.
-        query: features that cells are compared by in training: the ``last`` stage, as in the released code, or the
-            ``hierarchical`` feature, as at inference (pitfall P3: with ``last``, training and inference differ).
+        backbone_lr: learning rate of the encoder, relative to the classifier.
+        trained: ``last_stages`` (published, for pretrained encoders), or ``all`` of the encoder with its batch norms.
+        side_channels: width of the 1×1 convolution on each stage; their outputs form the hierarchical feature.
+        consistency: weight of the general-specific consistency loss; 0 trains a plain CAM.
+        background_from: classes that reduce the background: ``all``, as in the released code, where absent classes
+            with a positive logit count too, or ``present``. With ``competitors: all``, `iscam` treats every class as
+            present.
+        background_discount: factor on the background's soft IoU in the seeds.
+        query: features that seeds are computed from in training: the ``last`` stage, as in the released code, or the
+            ``hierarchical`` feature, as at inference (pitfall P3).
 
     Raises:
-        InputError: a backbone without four stages.
+        InputError: a backbone with fewer than four stages.
     """
 
     def __init__(
@@ -64,7 +62,7 @@ class SIPE(Method):
         super().__init__()
         if len(side_channels) != STAGES:
             raise InputError(
-                f"model.side_channels: {len(side_channels)} numbers; give one for each of the {STAGES} stages"
+                f"model.side_channels: {len(side_channels)} values; give one for each of the {STAGES} stages"
             )
         self.backbone = call_with(Backbone, backbone, "model.backbone")
         self.backbone_lr, self.trained, self.consistency = backbone_lr, trained, consistency
@@ -93,14 +91,14 @@ class SIPE(Method):
         return list(self.classifier.parameters())
 
     def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
-        """Sigmoid cross-entropy, and the consistency of both kinds of maps (sipe.md §4) but in ``warmup``."""
-        assert batch.images is not None, "the encoder is trained: there are no features to reuse"
+        """Sigmoid cross-entropy and, except in ``warmup``, the consistency loss (sipe.md §4)."""
+        assert batch.images is not None, "the encoder is not frozen"
         taps = self.backbone.stages(batch.images, STAGES)
         logits = self.classifier(taps[-1])
-        scores = logits.mean(dim=(2, 3))
-        losses = {"classification": functional.binary_cross_entropy_with_logits(scores, batch.labels)}
+        pooled = logits.mean(dim=(2, 3))
+        losses = {"classification": functional.binary_cross_entropy_with_logits(pooled, batch.labels)}
         if self.consistency and phase != "warmup":
-            # Cosines and their prototypes lose too much in half precision.
+            # Cosine similarities need fp32.
             with torch.autocast(logits.device.type, enabled=False):
                 taps = [tap.float() for tap in taps]
                 valid = self._valid(batch, logits.shape[-2:])
@@ -113,7 +111,7 @@ class SIPE(Method):
         return losses
 
     def _valid(self, batch: Batch, size: Sequence[int]) -> Float[Tensor, "B C h w"]:
-        """1 where a class may be: present classes and background, on pixels of the image and not its padding."""
+        """1 for present classes and background, on pixels of the image, not on padding."""
         present = functional.pad(batch.labels, (1, 0), value=1.0)[:, :, None, None]
         if batch.inside is None:
             return present.expand(-1, -1, *size)
@@ -123,43 +121,40 @@ class SIPE(Method):
     def _maps(
         self, logits: Float[Tensor, "B K h w"], labels: Float[Tensor, "B K"]
     ) -> Float[Tensor, "B C h w"]:
-        """Normalised maps of all classes behind the background (sipe.md §2)."""
+        """Normalised CAMs with background (sipe.md §2)."""
         cams = normalize_cams(logits)
         if self.background_from == "present":
             cams = cams * labels[:, :, None, None]
         return with_background(cams)
 
     def _hierarchical(self, taps: Sequence[Float[Tensor, "B _ _ _"]]) -> Float[Tensor, "B D h w"]:
-        """Side convolutions of all stages on the last one's grid; no gradient reaches the encoder."""
+        """Side convolutions of all stages on the grid of the last; no gradient reaches the encoder."""
         sides = [convolution(tap.detach()) for convolution, tap in zip(self.side, taps, strict=True)]
         return concatenate_levels(sides, taps[-1].shape[-2:])
 
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
-        """The hierarchical feature, which prototypes are made of."""
+        """The hierarchical feature, used for prototypes."""
         return self._hierarchical(self.backbone.stages(images, STAGES))
 
-    def is_encoder_frozen(self, phase: str) -> bool:
-        return False
-
-    def activations(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B K h w"]:
-        """Class logits of every cell."""
+    def raw_maps(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B K h w"]:
+        """Class logits, without the hierarchical feature."""
         return self.classifier(self.backbone.stages(images, STAGES)[-1])
 
-    def view(
+    def raw_maps_and_features(
         self, images: Float[Tensor, "B 3 H W"]
     ) -> tuple[Float[Tensor, "B K h w"], Float[Tensor, "B D h w"]]:
         taps = self.backbone.stages(images, STAGES)
         return self.classifier(taps[-1]), self._hierarchical(taps)
 
     def to_maps(
-        self, activations: Float[Tensor, "B K h w"], labels: Float[Tensor, "B K"]
+        self, raw_maps: Float[Tensor, "B K h w"], labels: Float[Tensor, "B K"]
     ) -> Float[Tensor, "B C h w"]:
-        """The general maps: background as in training, absent classes zero."""
+        """The classifier's maps: background as in training, absent classes zero."""
         present = functional.pad(labels, (1, 0), value=1.0)[:, :, None, None]
-        return self._maps(activations.float(), labels) * present
+        return self._maps(raw_maps.float(), labels) * present
 
     def train(self, mode: bool = True) -> "SIPE":
-        """Batch norms keep a pretrained encoder's running statistics (sipe.md §1.2)."""
+        """Batch norms of a pretrained encoder keep their running statistics (sipe.md §1.2)."""
         super().train(mode)
         self.backbone.train(mode and self.trained == "all")
         return self
@@ -168,12 +163,17 @@ class SIPE(Method):
 def consistency_loss(
     maps: Float[Tensor, "B C h w"], image_specific: Float[Tensor, "B C h w"]
 ) -> Float[Tensor, ""]:
-    """General-specific consistency (SIPE section 3.3): mean absolute difference over images, channels, cells.
+    """General-specific consistency (SIPE section 3.3): mean absolute difference over images, channels and cells.
 
-    The gradient reaches both sides. Absent classes are zero in both and count in the mean.
+    Gradients reach both arguments. Absent classes are zero in both and count in the mean.
 
     Args:
-        maps: the classifier's maps with background, zero where a class is absent or the image padded.
-        image_specific: un-normalised image-specific CAMs; each is brought to a peak of 1 here.
+        maps: the classifier's maps with background, zero for absent classes and on padding.
+        image_specific: un-normalised image-specific CAMs; each is scaled to a peak of 1 here.
+
+    Examples:
+        >>> maps = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
+        >>> round(consistency_loss(maps, torch.tensor([[[[3.0, 0.0]], [[0.0, 0.0]]]])).item(), 3)
+        0.25
     """
     return (maps - normalize_cams(image_specific)).abs().mean()

@@ -1,4 +1,4 @@
-"""A ViT whose class tokens' attention refines its class activation maps (after WeakTr; semples.md §1)."""
+"""WeakTr: CAMs of a ViT, refined by the attention of its class tokens (Zhu et al., 2023; semples.md §1)."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, cast
@@ -9,7 +9,6 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pcc.maps import normalize_cams, with_background
 from pcc.methods.base import Method
 from pcc.models.attention_gate import AttentionGate, weighted_mean
 from pcc.models.backbones import Attended, Backbone
@@ -18,22 +17,23 @@ from pcc.trainable import Batch, ParameterGroup
 
 
 class WeakTr(Method):
-    """One token per class; its attention, and that among patches, averaged over all heads by learned weights.
+    """One token per class; attention maps are averaged over all heads with learned weights.
 
-    The coarse map is a 3 x 3 convolution of the patches. Times the attention of the class's token, spread by the
-    patches' attention to each other, it becomes the fine map. Differs from WeakTr in that the network's own class token
-    stays in the sequence, and that classes are scored before the maps are rectified (a rectified score could not say
-    no). What `map_parameters` names is what SemPLeS trains: the convolution and the gate.
+    The coarse map is a 3 x 3 convolution of the patches. Multiplied by the attention of the class token and propagated
+    by the patch-to-patch attention, it becomes the fine map. Unlike WeakTr, the network keeps its own class token, and
+    logits are pooled before rectification, so that they can be negative. SemPLeS fine-tunes the convolution and the
+    gate (`map_parameters`).
 
     Args:
-        classes: names of the foreground classes.
-        clusters: not used; every method is handed them.
+        classes: names of the K foreground classes.
+        clusters: not used.
         backbone: settings of `Backbone`, a plain ViT; published: ``deit_small_patch16_224``.
-        backbone_lr: learning rate of the network, as a share of the heads'.
-        reduction: see `AttentionGate`; ``pooling`` too.
+        backbone_lr: learning rate of the backbone, relative to the heads.
+        reduction: see `AttentionGate`.
+        pooling: see `AttentionGate`.
 
     Raises:
-        InputError: a backbone that is no plain ViT.
+        InputError: the backbone is not a plain ViT.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class WeakTr(Method):
         self.backbone = call_with(Backbone, backbone, "model.backbone")
         if not isinstance(self.backbone.network, VisionTransformer):
             raise InputError(
-                f"model.backbone: {backbone['name']} is no plain ViT; WeakTr reads a ViT's attention"
+                f"model.backbone: {backbone['name']} must be a plain ViT; WeakTr uses its attention"
             )
         self.backbone_lr = backbone_lr
         dim, blocks = self.backbone.dim, cast(Any, self.backbone.network).blocks
@@ -71,47 +71,35 @@ class WeakTr(Method):
         return [*self.classifier.parameters(), *self.gate.parameters()]
 
     def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
-        """Multi-label soft margin of three scores: class tokens, coarse maps, fine maps."""
-        assert batch.images is not None, "the encoder is trained: there are no features to reuse"
+        """Multi-label soft margin loss of class tokens, coarse maps and fine maps."""
+        assert batch.images is not None, "the encoder is not frozen"
         seen = self._attend(batch.images)
         coarse = self.classifier(seen.grid)
-        scores = {
+        logits = {
             "tokens": seen.tokens.mean(dim=2),
             "coarse": coarse.mean(dim=(2, 3)),
             "fine": self._fine(coarse, seen).mean(dim=(2, 3)),
         }
         return {
-            name: functional.multilabel_soft_margin_loss(score.float(), batch.labels)
-            for name, score in scores.items()
+            name: functional.multilabel_soft_margin_loss(z.float(), batch.labels)
+            for name, z in logits.items()
         }
 
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
         return self._attend(images).grid
 
-    def is_encoder_frozen(self, phase: str) -> bool:
-        return False
-
-    def activations(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B K h w"]:
-        """Fine maps."""
-        return self.view(images)[0]
-
-    def view(
+    def raw_maps_and_features(
         self, images: Float[Tensor, "B 3 H W"]
     ) -> tuple[Float[Tensor, "B K h w"], Float[Tensor, "B D h w"]]:
+        """Fine maps and patch features."""
         seen = self._attend(images)
         return self._fine(functional.relu(self.classifier(seen.grid)), seen), seen.grid
-
-    def to_maps(
-        self, activations: Float[Tensor, "B K h w"], labels: Float[Tensor, "B K"]
-    ) -> Float[Tensor, "B C h w"]:
-        """Each present class to a peak of 1; background is what the present classes leave."""
-        return with_background(normalize_cams(activations) * labels[:, :, None, None])
 
     def _attend(self, images: Float[Tensor, "B 3 H W"]) -> Attended:
         return self.backbone.forward_with_attention(images, self.class_tokens.expand(len(images), -1, -1))
 
     def _fine(self, coarse: Float[Tensor, "B K h w"], seen: Attended) -> Float[Tensor, "B K h w"]:
-        """``P (Q * A)``: where the class's token looks, and what looks at that."""
+        """``P (Q * A)``: token-to-patch attention Q, coarse map A, patch-to-patch attention P."""
         weights = self.gate(seen.outputs)
         own = weighted_mean(seen.token_to_patch, weights) * coarse.flatten(2)
         spread = weighted_mean(seen.patch_to_patch, weights)

@@ -1,4 +1,4 @@
-"""What a run cost: Snakemake's benchmark files and the sizes of what lies in the results."""
+"""Cost of a run: Snakemake benchmark files and artifact sizes."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ COLUMNS = ["stage", "job", "seconds", "peak_memory_mb"]
 
 
 def times(results: Path) -> pd.DataFrame:
-    """Stage, job, seconds by the clock and peak memory (MB) of every job that has a benchmark file."""
+    """Stage, job, wall time (s) and peak memory (MB) of every job with a benchmark file."""
     root = results / "benchmarks"
     rows = []
     for path in sorted(root.rglob("*.tsv")):
@@ -22,9 +22,9 @@ def times(results: Path) -> pd.DataFrame:
 
 
 def disk(results: Path) -> dict[str, int]:
-    """Bytes of what each stage has left."""
+    """Bytes of the artifacts of each stage."""
     sizes: dict[str, int] = {}
-    # Of runs alone: logs, benchmarks and the gallery have folders of the same names.
+    # Runs only: logs, benchmarks and the gallery have folders of the same names.
     for folder in (results / "data", *results.glob("*/seed-*/**/")):
         if stage := ARTIFACTS.get(folder.name):
             size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
@@ -33,7 +33,7 @@ def disk(results: Path) -> dict[str, int]:
 
 
 def by_stage(jobs: pd.DataFrame, sizes: dict[str, int]) -> pd.DataFrame:
-    """One row per stage, in the order of the way of the data: jobs, seconds in all and of the longest, memory, disk."""
+    """One row per stage, in workflow order: jobs, total and longest time (s), memory, disk (MB)."""
     groups = jobs.groupby("stage", sort=False)
     table = groups["seconds"].agg(["size", "sum", "max"]).set_axis(["jobs", "seconds", "longest_s"], axis=1)
     table = table.astype({"seconds": float, "longest_s": float})

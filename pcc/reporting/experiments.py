@@ -1,4 +1,4 @@
-"""The tree of a data set's results, read back: the steps that are there, and the experiments that they make up."""
+"""Read a results folder: its steps, and the experiments they form."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ class Step:
     """One step of one or more experiments: a folder of maps, pseudo masks or predictions.
 
     Attributes:
-        path: folder of the choices that led here, below the results: ``pcc/seed-0/cam/crf``.
+        path: folder below the results, such as ``pcc/seed-0/cam/crf``.
         kind: ``maps``, ``pseudo_masks`` or ``predictions``.
-        inputs: its shards: files of maps, or folders of masks.
-        mean_iou: of the whole split, where metrics.json has it.
-        oracle: whether true masks chose anything on the way here, as metrics.json says.
+        inputs: shards: files of maps or folders of masks.
+        mean_iou: mIoU of the split, if metrics.json has it.
+        oracle: whether ground-truth masks selected anything upstream, according to metrics.json.
     """
 
     path: str
@@ -30,18 +30,18 @@ class Step:
 
     @property
     def supervised(self) -> bool:
-        """Whether it was trained on true masks."""
+        """Whether it was trained on ground-truth masks."""
         return self.path.split("/")[0] == BY_MASKS
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A chain of choices up to its last step.
+    """A chain of steps.
 
     Attributes:
-        path: folder of its last step, below the results.
+        path: folder of the last step, below the results.
         name: ``pcc / cam / crf / light, seed 0``.
-        steps: positions of its steps among all, in the order of the workflow.
+        steps: indices of its steps, in workflow order.
     """
 
     path: str
@@ -50,10 +50,10 @@ class Experiment:
 
 
 def find_steps(results: Path) -> list[Step]:
-    """Every step that holds at least one shard, whether scored or not, in the order of the folders' names.
+    """Every step with at least one shard, scored or not, in folder order.
 
     Raises:
-        InputError: a metrics.json that `evaluate` did not write.
+        InputError: an invalid metrics.json.
     """
     found = [
         (folder.parent, kind, found_shards)
@@ -77,7 +77,7 @@ def find_steps(results: Path) -> list[Step]:
 
 
 def experiments_of(steps: Sequence[Step]) -> list[Experiment]:
-    """One experiment for each folder that no other step lies below."""
+    """One experiment per folder without a later step below it."""
     paths = dict.fromkeys(step.path for step in steps)
     leaves = [path for path in paths if not any(other.startswith(f"{path}/") for other in paths)]
     return [
@@ -96,13 +96,13 @@ def experiments_of(steps: Sequence[Step]) -> list[Experiment]:
 
 
 def name_of(path: str) -> str:
-    """``pcc/seed-0/cam/crf`` → ``pcc / cam / crf, seed 0``; what was trained on masks is so called."""
+    """``pcc/seed-0/cam/crf`` → ``pcc / cam / crf, seed 0``; see `chain`."""
     choices = choices_of(path)
     return f"{chain(choices | {'oracle': False})}, seed {choices['seed']}"
 
 
 def _score(path: Path, kind: str) -> tuple[float | None, bool]:
-    """Mean IoU and whether masks chose anything; nothing where this kind is not scored."""
+    """mIoU and oracle flag; (None, False) if this kind is not scored."""
     if not path.is_file():
         return None, False
     try:
@@ -110,5 +110,5 @@ def _score(path: Path, kind: str) -> tuple[float | None, bool]:
         return (metrics["mean_iou"], bool(metrics["oracle"])) if metrics["kind"] == kind else (None, False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{path}: not a metrics.json ({type(error).__name__}: {error}); run `pcc evaluate` again"
+            f"{path}: not a metrics.json ({type(error).__name__}: {error}); rerun `pcc evaluate`"
         ) from error

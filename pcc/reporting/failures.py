@@ -1,4 +1,4 @@
-"""Where results fail: classes, confusions and images, and how well the quality without masks foretells it."""
+"""Failure analysis: worst classes, confusions and images, and how well the confidence predicts them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,8 +17,8 @@ class Experiment(NamedTuple):
     """One step of an experiment over all its seeds.
 
     Attributes:
-        name: as in the other tables.
-        metrics: of each seed.
+        name: see `chain`.
+        metrics: metrics of each seed.
     """
 
     name: str
@@ -26,12 +26,12 @@ class Experiment(NamedTuple):
 
     @property
     def confusion(self) -> Int64[np.ndarray, "C C"]:
-        """Pixels by true (rows) and predicted class, over all seeds."""
+        """Confusion matrix summed over seeds."""
         return np.sum([m["confusion_matrix"] for m in self.metrics], axis=0)
 
 
 def best_of_last_step(metrics: Sequence[Mapping[str, Any]]) -> Experiment | None:
-    """The weakly supervised experiment of highest mIoU at the last step that any reached; None without a score."""
+    """The weakly supervised experiment with the highest mIoU at the last scored step; None if not scored."""
     weak = [m for m in metrics if m["experiment"].get("supervision") != "masks" and m["mean_iou"] is not None]
     kinds = [kind for kind in reversed(KINDS) if any(m["kind"] == kind for m in weak)]
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
@@ -43,13 +43,13 @@ def best_of_last_step(metrics: Sequence[Mapping[str, Any]]) -> Experiment | None
 
 
 def failures_text(experiment: Experiment) -> str:
-    """The worst classes, the largest confusions and the worst images of an experiment."""
+    """Worst classes, largest confusions and worst images of an experiment."""
     first = experiment.metrics[0]
     seed = f" (seed {first['experiment'].get('seed')})" if len(experiment.metrics) > 1 else ""
     parts = [
-        f"Of `{experiment.name}`, {first['kind'].replace('_', ' ')} on {first['split']}:\n",
+        f"`{experiment.name}`, {first['kind'].replace('_', ' ')} on {first['split']}:\n",
         markdown(["worst classes", "IoU", "precision", "recall"], _worst_classes(experiment)),
-        markdown(["true class", "taken for", "% of its pixels", "cluster"], _confusions(experiment)),
+        markdown(["class", "predicted as", "% of its pixels", "cluster"], _confusions(experiment)),
     ]
     if worst := first.get("worst_images"):
         rows = [[image_id, percent(score)] for image_id, score in worst[:SHOWN]]
@@ -57,8 +57,8 @@ def failures_text(experiment: Experiment) -> str:
     return "\n".join(parts)
 
 
-def trust_text(metrics: Sequence[Mapping[str, Any]]) -> str | None:
-    """How well the confidence in quality.csv foretells the IoU; None where it was scored nowhere."""
+def reliability_text(metrics: Sequence[Mapping[str, Any]]) -> str | None:
+    """How well the confidence in quality.csv predicts the IoU; None if not scored."""
     rows = [
         [
             f"{_name(m)}, seed {m['experiment'].get('seed')}",
@@ -70,7 +70,7 @@ def trust_text(metrics: Sequence[Mapping[str, Any]]) -> str | None:
         for m in metrics
         if (found := m.get("quality"))
     ]
-    headers = ["pseudo masks of", "masks", "rank correlation with IoU", "% of wrong pixels", "% of lost IoU"]
+    headers = ["pseudo masks", "masks", "Spearman with IoU", "% of wrong pixels", "% of lost IoU"]
     return markdown(headers, rows) if rows else None
 
 
@@ -90,21 +90,21 @@ def _worst_classes(experiment: Experiment) -> list[list[str]]:
 
 
 def _confusions(experiment: Experiment) -> list[list[str]]:
-    """The largest shares of a true class's pixels that were given to another, with the cluster both are in."""
+    """The largest fractions of a class's pixels predicted as another class, and whether both share a cluster."""
     first, counts = experiment.metrics[0], experiment.confusion.astype(float)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    np.fill_diagonal(shares, 0)
-    pairs = [divmod(int(at), len(shares)) for at in np.argsort(-shares, axis=None, kind="stable")[:SHOWN]]
+    rates = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    np.fill_diagonal(rates, 0)
+    pairs = [divmod(int(at), len(rates)) for at in np.argsort(-rates, axis=None, kind="stable")[:SHOWN]]
     names = first["classes"]
     return [
         [
-            names[true],
-            names[taken],
-            percent(float(shares[true, taken])),
-            _relation(first, names[true], names[taken]),
+            names[target],
+            names[predicted],
+            percent(float(rates[target, predicted])),
+            _relation(first, names[target], names[predicted]),
         ]
-        for true, taken in pairs
-        if shares[true, taken] > 0
+        for target, predicted in pairs
+        if rates[target, predicted] > 0
     ]
 
 
@@ -114,7 +114,7 @@ def _relation(metrics: Mapping[str, Any], one: str, other: str) -> str:
         return "background"
     if not metrics.get("clusters"):
         return "–"
-    return "the same" if any(one in group and other in group for group in metrics["clusters"]) else "another"
+    return "same" if any(one in group and other in group for group in metrics["clusters"]) else "different"
 
 
 def _name(metrics: Mapping[str, Any]) -> str:

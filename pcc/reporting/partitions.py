@@ -1,4 +1,4 @@
-"""Clusters to look at and to compare: what one clusters.json says, and how alike several are."""
+"""Figures and comparison of partitions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,12 +20,12 @@ from pcc.figures.partitions import co_association_map
 from pcc.runtime.files import read_json
 
 
-def clusters_picture(path: Path) -> Figure:
-    """Boxes of names; where several samples were taken, how often names were together in them."""
+def clusters_figure(path: Path) -> Figure:
+    """Clusters as boxes of names; for several samples, their co-association."""
     stored = read_json(path)
     title = f"Clusters: {path.parent.name}, by {stored.get('provider', 'hand')}"
     if not stored["clusters"]:
-        return charts.nothing("no clusters: every class stands for itself")
+        return charts.nothing("no clusters: every class is on its own")
     samples, names = _samples(stored), sorted(name for group in members(stored["clusters"]) for name in group)
     if len(samples) < 2 or len(names) < 2:
         return charts.partition({c["name"]: c["members"] for c in stored["clusters"]}, title)
@@ -37,10 +37,10 @@ def clusters_picture(path: Path) -> Figure:
 
 
 def comparison_table(paths: Sequence[Path]) -> pd.DataFrame:
-    """How alike partitions are, a row for each ordered pair of an artifact or one of its samples, and an artifact.
+    """Pairwise similarity of partitions; one row per partition or sample of one, and another partition.
 
     Args:
-        paths: clusters.json of the same classes; those without clusters are left out.
+        paths: clusters.json files of the same classes; empty partitions are skipped.
 
     Returns:
         partition, clusters (their number), compared_with, adjusted_rand_index, variation_of_information (bits).

@@ -1,4 +1,4 @@
-"""The contact sheet of a scored step: worst, best and a fixed choice of other images."""
+"""Contact sheet of a step: worst, best and a fixed random selection of images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,15 +30,15 @@ def contact_sheet_of(
     scores: Mapping[str, float],
     count: int,
 ) -> Figure:
-    """Image, strongest map, result, truth and error of a few images.
+    """Image, strongest map, result, ground truth and errors of a few images.
 
     Args:
-        scoring: what the inputs hold.
-        inputs: maps or folders of masks.
-        records: what to choose from.
+        scoring: settings of the counting.
+        inputs: files of maps or folders of masks.
+        records: candidate images.
         classes: foreground names.
-        result: the metrics, for the title.
-        scores: mean IoU by image id; empty where nothing is scored.
+        result: metrics, for the title.
+        scores: mean IoU by image id; empty if not scored.
         count: number of images.
     """
     chosen = choose([record.image_id for record in records], scores, count)
@@ -52,19 +52,19 @@ def contact_sheet_of(
     columns = ["image", *(["strongest map"] if scoring.kind == "maps" else []), RESULT[scoring.kind]]
     legend = class_legend((BACKGROUND, *classes), sorted(seen))
     if scores:
-        columns += ["truth", "error"]
+        columns += ["ground truth", "errors"]
         legend |= {f"error: {kind}": colour for kind, colour in ERRORS.items() if kind != "ignored"}
     return contact_sheet(
         rows,
         columns,
         legend,
         title_of(result),
-        "largest foreground value" if scoring.kind == "maps" else None,
+        "maximum over foreground" if scoring.kind == "maps" else None,
     )
 
 
 def choose(image_ids: Sequence[str], scores: Mapping[str, float], count: int) -> dict[str, str]:
-    """Image id → label: the worst, then others drawn with a fixed seed, from bad to good, then the best."""
+    """Image id → caption: the worst, a random selection with a fixed seed in order of IoU, and the best."""
     ranked = sorted(
         (i for i in image_ids if not np.isnan(scores.get(i, 0))), key=lambda i: (scores.get(i, 0), i)
     )
@@ -82,7 +82,7 @@ def choose(image_ids: Sequence[str], scores: Mapping[str, float], count: int) ->
 
 
 def row_of(scoring: Scoring, item: Item, label: str, seen: set[int]) -> Row:
-    """One image's pictures; the class ids they show are added to ``seen``."""
+    """Panels of one image; their class ids are added to ``seen``."""
     record, output = item
     image, mask = read_image(record.image), predicted_mask(scoring.kind, output)
     shown = mask if isinstance(output, Maps) else read_mask(output)
@@ -100,7 +100,7 @@ def row_of(scoring: Scoring, item: Item, label: str, seen: set[int]) -> Row:
 
 
 def strongest(maps: Maps) -> Float[np.ndarray, "H W"]:
-    """The largest foreground map at every pixel of the image; zero where the image has no tag."""
+    """Maximum over the foreground maps at image size; zero without labels."""
     foreground = [channel for channel, class_id in enumerate(maps.classes) if class_id > 0]
     if not foreground:
         return np.zeros(maps.size, dtype=np.float32)
@@ -108,12 +108,12 @@ def strongest(maps: Maps) -> Float[np.ndarray, "H W"]:
 
 
 def title_of(result: Mapping[str, Any]) -> str:
-    """Which experiment and step, on which split, and its score."""
+    """Experiment, step, split and mIoU."""
     chosen = result["experiment"]
     steps = [chosen.get(k) for k in CHAIN]
     chain = " / ".join(str(step) for step in steps if step) or "?"
     if chosen.get("supervision") == "masks":
-        chain = f"true masks / {chain}"
+        chain = f"fully supervised / {chain}"
     score = "not scored" if result["mean_iou"] is None else f"mIoU {100 * result['mean_iou']:.1f} %"
     kind = result["kind"].replace("_", " ")
     return f"{chosen.get('dataset', '')}: {chain}, seed {chosen.get('seed')}\n{kind} on {result['split']}, {score}"

@@ -1,4 +1,4 @@
-"""Tables of many metrics: a row per run, per experiment over its seeds, per class. Numbers are shares in [0, 1]."""
+"""Tables of metrics by run, by experiment over seeds, and by class. Values are fractions in [0, 1]."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -34,13 +34,13 @@ GROUP = [*CHOICES, *CONDITIONS]
 
 
 def runs_table(metrics: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row per metrics.json: choices, seed, conditions, scores, and the oracle's own columns."""
+    """One row per metrics.json: choices, seed, conditions, metrics, oracle columns."""
     return pd.DataFrame([_run(m) for m in metrics], columns=[*CHOICES, "seed", *CONDITIONS, *SCORES, *ORACLE])
 
 
 def _run(metrics: Mapping[str, Any]) -> dict[str, Any]:
     choices = {name: metrics["experiment"].get(name) for name in CHOICES}
-    views, oracle = metrics["settings"], metrics["oracle_threshold"] or {}
+    settings, oracle = metrics["settings"], metrics["oracle_threshold"] or {}
     return {
         **choices,
         "supervision": choices["supervision"] or "labels",
@@ -51,11 +51,9 @@ def _run(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "images": metrics["num_images"],
         "classes": len(metrics["eval_classes"]),
         "scales": None
-        if views.get("scales") is None
-        else " ".join(f"{scale:g}" for scale in views["scales"]),
-        "flip": views.get("flip"),
-        "initial_weights": views.get("initial_weights"),
-        "crf": views.get("crf"),
+        if settings.get("scales") is None
+        else " ".join(f"{scale:g}" for scale in settings["scales"]),
+        **{name: settings.get(name) for name in ("flip", "initial_weights", "crf")},
         **{name: metrics[name] for name in SCORES},
         "oracle_threshold": oracle.get("threshold"),
         "oracle_mean_iou": oracle.get("mean_iou"),
@@ -63,7 +61,7 @@ def _run(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def summary_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row per experiment and step: means over seeds, deviations (n - 1) of the mIoUs, weak against full."""
+    """One row per experiment and step: means over seeds, standard deviations (n - 1) of mIoU, weak/full ratio."""
     numbers = [*SCORES, *ORACLE]
     groups = runs.astype(dict.fromkeys(numbers, float)).groupby(GROUP, sort=False, dropna=False)
     table = groups[numbers].mean()
@@ -76,7 +74,7 @@ def summary_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _weak_full(table: pd.DataFrame) -> list[float]:
-    """mIoU as a share of the same segmenter's trained on true masks and scored alike; NaN without such a twin."""
+    """mIoU relative to the fully supervised baseline; NaN without one."""
     return [
         row["mean_iou"] / twin["mean_iou"] if twin is not None and twin["mean_iou"] else np.nan
         for row, twin in ((row, full_supervision_twin(table, row)) for row in records(table))
@@ -84,7 +82,7 @@ def _weak_full(table: pd.DataFrame) -> list[float]:
 
 
 def full_supervision_twin(table: pd.DataFrame, row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The row of the same segmenter under ``supervision: masks``, scored under the same conditions."""
+    """The fully supervised baseline: the same segmenter, evaluated under the same conditions."""
     if row["kind"] != "predictions" or row["supervision"] == "masks":
         return None
     alike = ("dataset", "segmenter", "kind", "split", "ground_truth", "images", "classes")
@@ -93,11 +91,11 @@ def full_supervision_twin(table: pd.DataFrame, row: Mapping[str, Any]) -> dict[s
 
 
 def published_table(summary: pd.DataFrame, published: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Ours beside what was published, one row for each number that is of as many images.
+    """Our results and published ones, matched by chain and number of images.
 
     Args:
-        summary: of `summary_table`.
-        published: method, localization, refinement, segmenter (None where not taken), ``mean_iou`` in per cent,
+        summary: from `summary_table`.
+        published: method, localization, refinement, segmenter (None for skipped steps), ``mean_iou`` in per cent,
             ``images`` and ``source``.
     """
     rows = [
@@ -113,7 +111,7 @@ def published_table(summary: pd.DataFrame, published: Sequence[Mapping[str, Any]
 
 
 def per_class_table(metrics: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row per experiment, step and class: IoU with its deviation over seeds, precision, recall."""
+    """One row per experiment, step and class: IoU with standard deviation over seeds, precision, recall."""
     rows = [
         {
             **{key: run[key] for key in (*CHOICES, "kind", "split", "oracle")},
@@ -135,14 +133,14 @@ def per_class_table(metrics: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows as plain dictionaries."""
+    """The rows as dictionaries."""
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def chain(row: Mapping[str, Any]) -> str:
-    """``pcc / iscam / crf / light``, or ``true masks / light``; ``oracle`` where true masks chose anything."""
+    """``pcc / iscam / crf / light`` or ``fully supervised / light``; ``(oracle)`` if selected on ground truth."""
     steps = [
-        "true masks" if row["supervision"] == "masks" else row["method"],
+        "fully supervised" if row["supervision"] == "masks" else row["method"],
         row["localization"],
         row["refinement"],
         row["segmenter"],
@@ -152,7 +150,7 @@ def chain(row: Mapping[str, Any]) -> str:
 
 
 def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, padded so that it reads as text too; first column left, the others right."""
+    """A padded Markdown table; the first column is left-aligned, others right-aligned."""
     widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
     rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
     lines = [
@@ -166,7 +164,7 @@ def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def percent(value: float, deviation: float = np.nan) -> str:
-    """``54.2 ± 0.8``, ``54.2``, or a dash where there is no number."""
+    """``54.2 ± 0.8``, ``54.2``, or a dash for NaN."""
     if np.isnan(value):
         return "–"
     return f"{100 * value:.1f}" if np.isnan(deviation) else f"{100 * value:.1f} ± {100 * deviation:.1f}"

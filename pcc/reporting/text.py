@@ -1,4 +1,4 @@
-"""The report as Markdown, made of the tables of `pcc.reporting.tables`."""
+"""The report as Markdown."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -7,28 +7,35 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from pcc.reporting.failures import Experiment, failures_text, trust_text
+from pcc.reporting.failures import Experiment, failures_text, reliability_text
 from pcc.reporting.tables import chain, markdown, percent, records
 from pcc.runtime.progress import duration
 
-CONDITIONS_SHOWN = (
-    "initial_weights",
-    "scales",
-    "flip",
-    "crf",
-    "labels_at_inference",
-    "ground_truth",
-)
+CONDITIONS = {  # column of the report: column of the summary
+    "initial weights": "initial_weights",
+    "scales": "scales",
+    "flip": "flip",
+    "CRF": "crf",
+    "labels at inference": "labels_at_inference",
+    "ground truth": "ground_truth",
+}
+METRICS = {
+    "weak/full": "weak_full_ratio",
+    "pixel acc.": "pixel_accuracy",
+    "boundary IoU": "boundary_iou",
+    "confused within": "within_cluster_confusion",
+    "confused between": "between_cluster_confusion",
+}
 
 
 class Tables(NamedTuple):
     """Tables of the report.
 
     Attributes:
-        summary: of `summary_table`.
-        published: of `published_table`.
-        cost: of `by_stage`.
-        partitions: of `comparison_table`.
+        summary: from `summary_table`.
+        published: from `published_table`.
+        cost: from `by_stage`.
+        partitions: from `comparison_table`.
     """
 
     summary: pd.DataFrame
@@ -38,11 +45,11 @@ class Tables(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What was run.
+    """Configuration and provenance.
 
     Attributes:
-        config: the configuration; None where it is not known.
-        provenance: of the metrics.
+        config: the configuration, if known.
+        provenance: provenance of the metrics.
     """
 
     config: Mapping[str, Any] | None
@@ -57,108 +64,90 @@ def report_text(
     clusters: Sequence[str],
     nouns: Sequence[str],
 ) -> str:
-    """report.md: how good, compared with what, where it fails, what it cost, what was run.
+    """report.md: metrics, published results, failures, conditions, cost, configuration.
 
     Args:
-        tables: what is shown as tables.
-        metrics: of every run.
-        best: the experiment whose failures are shown.
+        tables: tables to show.
+        metrics: metrics of every run.
+        best: experiment for the failure analysis.
         run: configuration and provenance.
-        clusters: partitions that have a picture.
-        nouns: methods whose prompts have a picture.
+        clusters: partitions with a figure.
+        nouns: methods with a figure of their prompts.
     """
     summary, published, cost, partitions = tables
     first = metrics[0]
     dataset = ", ".join(dict.fromkeys(summary["dataset"].astype(str)))
     parts = [
         f"# Results on {dataset}\n",
-        "Mean IoU in % from one confusion matrix over all scored images; ± is the standard deviation over seeds.\n"
+        "mIoU in %, from one confusion matrix over all scored images; ± is the standard deviation over seeds.\n"
         f"Means are over {len(first['eval_classes'])} of {len(first['classes'])} classes: "
         f"{', '.join(first['eval_classes'])}.\n"
-        "Maps and pseudo masks are made with the image's labels, predictions without.\n",
+        "Maps and pseudo masks use image-level labels; predictions do not.\n",
         scores_table(summary),
-        *(["## Beside published numbers\n", _published(published)] if len(published) else ()),
-        "## Where it fails\n",
-        *([failures_text(best), "![Confusion](confusion.png)\n"] if best else ["There is no score.\n"]),
+        *(["## Published results\n", _published(published)] if len(published) else ()),
+        "## Failures\n",
+        *([failures_text(best), "![Confusion](confusion.png)\n"] if best else ["Not scored.\n"]),
     ]
-    if trusted := trust_text(metrics):
+    if reliability := reliability_text(metrics):
         parts += [
-            "### Which masks to look at first\n",
-            "`quality.csv` says without true masks how far each may be trusted. With them, what that is worth: the\n"
-            "rank correlation of the confidence with the IoU (Spearman), and how much of all errors is in the fifth\n"
-            "of the images that are trusted least.\n",
-            trusted,
+            "### Reliability estimates\n",
+            "`quality.csv` estimates the reliability of each pseudo mask without ground truth. This table evaluates it:\n"
+            "rank correlation of the confidence with the IoU, and errors in the fifth of the images with the lowest\n"
+            "confidence (20 % by chance).\n",
+            reliability,
         ]
     parts += ["## Conditions\n", _conditions(summary)]
     if summary["oracle_mean_iou"].notna().any():
         parts += [
-            "## Oracle: background threshold chosen with the true masks\n",
-            "A bound, not a result: no experiment above uses it.\n",
+            "## Oracle: background threshold selected on ground truth\n",
+            "An upper bound, not used by any experiment above.\n",
             _oracle(summary),
         ]
     parts += [
-        "## By class\n",
+        "## Classes\n",
         "![IoU by class](per_class.png)\n",
-        "## Weak against full supervision\n",
-        "![Weak against full supervision](weak_full.png)\n",
+        "## Weak and full supervision\n",
+        "![Weak and full supervision](weak_full.png)\n",
         "## Training\n",
         "![Losses](curves.png)\n",
     ]
     if clusters:
         parts += ["## Clusters\n", *(f"![Clusters: {name}](clusters_{name}.png)\n" for name in clusters)]
     if len(partitions):
-        parts += ["How alike the partitions are, by adjusted Rand index and variation of information:\n"]
+        parts += [
+            "Similarity of the partitions: adjusted Rand index (ARI) and variation of information (VI):\n"
+        ]
         parts += [_partition_table(partitions)]
     if nouns:
         parts += [
             "## Learned prompts\n",
-            "What each class's prompt lies nearest to, by cosine in CLIP's space:\n",
+            "Nearest nouns of each class's prompt, by cosine similarity in CLIP space:\n",
         ]
         parts += [f"![Nearest nouns: {name}](nouns_{name}.png)\n" for name in nouns]
     if len(cost):
         parts += [
             "## Cost\n",
-            "Of everything in this results folder.\n",
+            "All jobs and files in this results folder.\n",
             _cost_table(cost),
             "![Cost](costs.png)\n",
         ]
-    parts += ["## What was run\n", _what_was_run(metrics, run)]
+    parts += ["## Configuration\n", _configuration(metrics, run)]
     return "\n".join(parts)
 
 
 def scores_table(summary: pd.DataFrame) -> str:
-    """The scores of all experiments, in per cent."""
-    headers = [
-        "experiment",
-        "scored",
-        "seeds",
-        "mIoU",
-        "weak/full",
-        "pixel acc.",
-        "boundary IoU",
-        "confused within",
-        "confused between",
-    ]
+    """Metrics of all experiments, in per cent."""
     rows = [
         [
             chain(row),
             _scored(row),
             str(row["seeds"]),
             percent(row["mean_iou"], row["mean_iou_sd"]),
-            *(
-                percent(row[c])
-                for c in (
-                    "weak_full_ratio",
-                    "pixel_accuracy",
-                    "boundary_iou",
-                    "within_cluster_confusion",
-                    "between_cluster_confusion",
-                )
-            ),
+            *(percent(row[column]) for column in METRICS.values()),
         ]
         for row in records(summary)
     ]
-    return markdown(headers, rows)
+    return markdown(["experiment", "scored", "seeds", "mIoU", *METRICS], rows)
 
 
 def _published(published: pd.DataFrame) -> str:
@@ -177,27 +166,16 @@ def _published(published: pd.DataFrame) -> str:
 
 
 def _conditions(summary: pd.DataFrame) -> str:
-    headers = [
-        "experiment",
-        "scored",
-        "images",
-        "initial weights",
-        "scales",
-        "flip",
-        "CRF",
-        "labels at inference",
-        "ground truth",
-    ]
     rows = [
         [
             chain(row),
             _scored(row),
             str(row["images"]),
-            *(_plain(row[c]) for c in CONDITIONS_SHOWN),
+            *(_plain(row[column]) for column in CONDITIONS.values()),
         ]
         for row in records(summary)
     ]
-    return markdown(headers, rows)
+    return markdown(["experiment", "scored", "images", *CONDITIONS], rows)
 
 
 def _oracle(summary: pd.DataFrame) -> str:
@@ -211,19 +189,21 @@ def _oracle(summary: pd.DataFrame) -> str:
         ]
         for row in records(summary[summary["oracle_mean_iou"].notna()])
     ]
-    return markdown(["experiment", "split", "oracle threshold (mean)", "oracle mIoU", "mIoU without"], rows)
+    return markdown(["experiment", "split", "oracle threshold (mean)", "oracle mIoU", "mIoU"], rows)
 
 
 def _partition_table(partitions: pd.DataFrame) -> str:
     others = list(dict.fromkeys(partitions["compared_with"]))
-    headers = ["partition", "clusters", *(f"against {other}: ARI, VI (bits)" for other in others)]
+    headers = ["partition", "clusters", *(f"{other}: ARI, VI (bits)" for other in others)]
     rows = []
     for name, pairs in partitions.groupby("partition", sort=False):
-        told = {
+        similarity = {
             p["compared_with"]: f"{p['adjusted_rand_index']:.2f}, {p['variation_of_information']:.2f}"
             for p in records(pairs)
         }
-        rows.append([str(name), str(pairs["clusters"].iloc[0]), *(told.get(other, "–") for other in others)])
+        rows.append(
+            [str(name), str(pairs["clusters"].iloc[0]), *(similarity.get(other, "–") for other in others)]
+        )
     return markdown(headers, rows)
 
 
@@ -239,22 +219,22 @@ def _cost_table(cost: pd.DataFrame) -> str:
         ]
         for row in records(cost.reset_index())
     ]
-    return markdown(["stage", "jobs", "time in all", "longest", "peak memory (MB)", "disk (MB)"], rows)
+    return markdown(["stage", "jobs", "total time", "longest job", "peak memory (MB)", "disk (MB)"], rows)
 
 
-def _what_was_run(metrics: Sequence[Mapping[str, Any]], run: Run) -> str:
-    """Seeds, revision, devices and versions of all runs, and the whole configuration."""
+def _configuration(metrics: Sequence[Mapping[str, Any]], run: Run) -> str:
+    """Seeds, revisions, devices and versions of all runs, and the configuration."""
     versions = dict.fromkeys(name for p in run.provenance for name in p["versions"])
-    said = {
+    facts = {
         "seeds": [str(m["experiment"].get("seed")) for m in metrics],
         "revision": [str(p["git"]) for p in run.provenance],
         "device": [p["device"] for p in run.provenance],
         **{name: [p["versions"].get(name, "") for p in run.provenance] for name in versions},
     }
-    lines = [f"- {name}: {', '.join(dict.fromkeys(values))}" for name, values in said.items() if values]
+    lines = [f"- {name}: {', '.join(dict.fromkeys(values))}" for name, values in facts.items() if values]
     if run.config is None:
         return "\n".join([*lines, ""])
-    again = "The configuration, as `config.yaml` beside this page; `snakemake --configfile` runs it again:"
+    again = "Configuration (also in `config.yaml`); rerun it with `snakemake --configfile`:"
     return "\n".join([*lines, "", again, "", "```yaml", config_text(run.config) + "```", ""])
 
 
@@ -270,4 +250,4 @@ def _scored(row: Mapping[str, Any]) -> str:
 def _plain(value: object) -> str:
     if value is True or value is False:
         return "yes" if value else "no"
-    return str(value) if isinstance(value, str) and value else "not stated"
+    return str(value) if isinstance(value, str) and value else "not set"

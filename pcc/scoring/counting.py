@@ -1,4 +1,4 @@
-"""What scoring adds up over images: one chunk of images to one set of counts, in any order and any process."""
+"""Counts summed over images, chunk by chunk, in any order and process."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,14 +28,14 @@ CHUNK = 16
 
 @dataclass(frozen=True)
 class Scoring:
-    """How images are counted.
+    """Settings of the counting.
 
     Attributes:
-        kind: what the inputs hold: ``maps``, ``pseudo_masks`` or ``predictions``.
+        kind: type of the inputs: ``maps``, ``pseudo_masks`` or ``predictions``.
         num_classes: background included.
-        scored: class ids that per-image scores are taken over.
-        boundary_ratio: width of the boundary region, as a share of the image's diagonal.
-        by_mask: whether each mask of each image is counted by itself too.
+        scored: class ids in the mean IoU of an image.
+        boundary_ratio: width of the boundary region, as a fraction of the image diagonal.
+        by_mask: also count each mask (image and class) separately.
     """
 
     kind: str
@@ -50,12 +50,12 @@ class Counts:
     """Sums over images.
 
     Attributes:
-        confusion: pixels by true and predicted class.
+        confusion: pixels by ground-truth and predicted class.
         boundary: intersection and union of each class's boundary regions.
-        sweep: pixels by thresholds exceeded, true class and strongest map; maps only.
-        scores: mean IoU of each image by id.
-        masks: intersection and union of each mask by image and class id, of the classes that either has.
-        problems: one line for each image that cannot be scored.
+        sweep: see `threshold_counts`; maps only.
+        scores: mean IoU by image id.
+        masks: intersection and union of each mask by image and class id, if the union is not empty.
+        problems: one line per image that cannot be scored.
     """
 
     confusion: Int64[np.ndarray, "C C"]
@@ -67,13 +67,13 @@ class Counts:
 
     @classmethod
     def none(cls, num_classes: int) -> "Counts":
-        """The sum over no image."""
+        """Zero counts."""
         square = (num_classes, num_classes)
         empty = partial(np.zeros, dtype=np.int64)
         return cls(empty(square), empty((2, num_classes)), empty((len(THRESHOLDS) + 1, *square)))
 
     def add(self, other: "Counts") -> None:
-        """Take in another sum."""
+        """Add other counts in place."""
         self.confusion += other.confusion
         self.boundary += other.boundary
         self.sweep += other.sweep
@@ -83,10 +83,10 @@ class Counts:
 
 
 def count_all(scoring: Scoring, inputs: Sequence[Path], records: Sequence[Record], processes: int) -> Counts:
-    """The counts of all ``records``, whatever the number of processes.
+    """Counts over all ``records``.
 
     Raises:
-        InputError: one line for each image that cannot be scored, and one for those with nothing to score.
+        InputError: one line per image that cannot be scored, or a list of missing images.
     """
     total = Counts.none(scoring.num_classes)
     chunks = chunked(read_items(scoring.kind, inputs, records), CHUNK)
@@ -98,16 +98,16 @@ def count_all(scoring: Scoring, inputs: Sequence[Path], records: Sequence[Record
     if missing := [record.image_id for record in records if record.image_id not in total.scores]:
         raise InputError(
             f"{len(missing)} of {len(records)} images to score are in no --input: {', '.join(missing[:5])}"
-            f"{', …' if len(missing) > 5 else ''}; give every shard of {scoring.kind}, or rerun the stage before"
+            f"{', …' if len(missing) > 5 else ''}; pass every shard of {scoring.kind}, or rerun the previous stage"
         )
     return total
 
 
 def read_items(kind: str, inputs: Iterable[Path], records: Sequence[Record]) -> Iterator[Item]:
-    """Each record that the inputs hold something for, with its maps or the path of its mask.
+    """Records found in the inputs, with their maps or mask file.
 
     Raises:
-        InputError: an input that is not there, or an image in two of them.
+        InputError: a missing input, or an image in two inputs.
     """
     wanted, seen = {record.image_id: record for record in records}, set[str]()
     for path in inputs:
@@ -118,14 +118,14 @@ def read_items(kind: str, inputs: Iterable[Path], records: Sequence[Record]) -> 
         )
         for image_id, output in found:
             if image_id in seen:
-                raise InputError(f"{path}: image {image_id} is in another --input too; give each shard once")
+                raise InputError(f"{path}: image {image_id} is in another --input too; pass each shard once")
             if image_id in wanted:
                 seen.add(image_id)
                 yield wanted[image_id], output
 
 
 def count_chunk(scoring: Scoring, items: Sequence[Item]) -> Counts:
-    """The counts of a few images; an image that cannot be scored becomes a problem."""
+    """Counts of a chunk of images; failures are collected in ``problems``."""
     total = Counts.none(scoring.num_classes)
     for record, output in items:
         try:
@@ -133,7 +133,9 @@ def count_chunk(scoring: Scoring, items: Sequence[Item]) -> Counts:
         except InputError as error:
             total.problems += error.problems
         except ValueError as error:
-            total.problems.append(f"image {record.image_id}: {error} ({record.mask}); rerun the stage before")
+            total.problems.append(
+                f"image {record.image_id}: {error} ({record.mask}); rerun the previous stage"
+            )
     return total
 
 
@@ -141,7 +143,9 @@ def _count(scoring: Scoring, record: Record, output: Path | Maps, total: Counts)
     assert record.mask is not None
     truth, prediction = read_mask(record.mask), predicted_mask(scoring.kind, output)
     if prediction.shape != truth.shape:
-        raise ValueError(f"prediction is {prediction.shape} but its mask is {truth.shape} (height, width)")
+        raise ValueError(
+            f"prediction is {prediction.shape} but the ground truth is {truth.shape} (height, width)"
+        )
     confusion = confusion_matrix(prediction, truth, scoring.num_classes)
     total.confusion += confusion
     total.boundary += boundary_counts(prediction, truth, scoring.num_classes, scoring.boundary_ratio)
@@ -158,7 +162,7 @@ def _count(scoring: Scoring, record: Record, output: Path | Maps, total: Counts)
 def threshold_counts_of(
     maps: Maps, truth: UInt8[np.ndarray, "H W"], num_classes: int
 ) -> Int64[np.ndarray, "T1 C C"]:
-    """`threshold_counts` of an image's maps, resized to its own size; their background is left out."""
+    """`threshold_counts` of the foreground maps of an image, resized to image size."""
     foreground = [channel for channel, class_id in enumerate(maps.classes) if class_id > 0]
     values = (
         resize(maps.values[None, foreground], maps.size)[0].numpy()
@@ -169,7 +173,7 @@ def threshold_counts_of(
 
 
 def predicted_mask(kind: str, output: Path | Maps) -> UInt8[np.ndarray, "H W"]:
-    """Class ids: of the strongest map; of a prediction; of a pseudo mask, what it leaves open counted as background."""
+    """Class ids to score: argmax of maps, a prediction, or a pseudo mask with ignored pixels as background."""
     if isinstance(output, Maps):
         return to_mask(output.values, output.classes, output.size)
     mask = read_mask(output)
@@ -177,7 +181,7 @@ def predicted_mask(kind: str, output: Path | Maps) -> UInt8[np.ndarray, "H W"]:
 
 
 def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of ``size`` consecutive items, the last one shorter."""
+    """Lists of ``size`` consecutive items; the last may be shorter."""
     rest = iter(items)
     while chunk := list(islice(rest, size)):
         yield chunk

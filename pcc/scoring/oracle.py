@@ -1,7 +1,7 @@
-"""What a background threshold chosen with the true masks would give: a bound to compare with, never a result.
+"""Oracle background threshold, selected on ground truth: an upper bound, never a result.
 
-One pass over the images serves all thresholds: with a constant background score, a pixel's prediction depends only on
-its strongest foreground map, and on how many of the thresholds that map exceeds.
+One pass over the images covers all thresholds: a pixel's prediction depends only on its strongest foreground map and on
+the number of thresholds that map exceeds.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ def threshold_counts(
     num_classes: int,
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> Int64[np.ndarray, "T1 C C"]:
-    """Count pixels by thresholds exceeded (0 to all of them), true class, and class of the strongest map.
+    """Count pixels by number of exceeded thresholds, ground-truth class, and class of the strongest map.
 
     Args:
-        foreground: maps of the foreground classes at the truth's size; none for an image without tags.
-        classes: class id of each map; where maps tie, the first wins.
-        target: class ids, 255 where a pixel does not count.
+        foreground: foreground maps at the size of ``target``; may be empty.
+        classes: class id of each map; the first map wins ties.
+        target: ground-truth class ids, 255 for ignored pixels.
         num_classes: background included.
         thresholds: background scores, ascending.
     """
@@ -37,7 +37,7 @@ def threshold_counts(
         exceeded, strongest = np.zeros_like(true), np.zeros_like(true)
     else:
         values = foreground[:, counted]
-        # As float32, like the maps: 0.15 must mean the same number here as in a mask made at that threshold.
+        # Compare in float32, as refinement `threshold` does.
         exceeded = np.searchsorted(np.asarray(thresholds, dtype=values.dtype), values.max(axis=0))
         strongest = np.asarray(classes, dtype=np.int64)[values.argmax(axis=0)]
     cells = np.ravel_multi_index((exceeded, true, strongest), shape)
@@ -45,7 +45,7 @@ def threshold_counts(
 
 
 def confusion_by_threshold(counts: Int64[np.ndarray, "T1 C C"]) -> Int64[np.ndarray, "T C C"]:
-    """The confusion matrix at each threshold, from summed `threshold_counts`: foreground where a map exceeds it."""
+    """Confusion matrix at each threshold, from summed `threshold_counts`."""
     exceeding = counts[::-1].cumsum(axis=0)[::-1]
     matrices = exceeding[1:].copy()
     matrices[:, :, 0] += exceeding[0].sum(axis=1) - exceeding[1:].sum(axis=2)

@@ -1,4 +1,4 @@
-"""Choosing an epoch by true masks: an oracle, for comparison with papers that did so."""
+"""Checkpoint selection on ground-truth masks: an oracle, to compare with papers that do so."""
 
 from collections.abc import Callable
 from functools import partial
@@ -23,19 +23,19 @@ IMAGES_AT_A_TIME = 8
 
 
 def mask_score(method: Method, data: Manifest, image_size: int) -> Callable[[str], float]:
-    """A function of a phase's name: mIoU of its maps on the scored training images, at the best background threshold.
+    """A function from phase to mIoU of its maps on the scored training images, at the best threshold.
 
     Args:
-        method: as it stands whenever the function is called.
+        method: evaluated with its current weights at each call.
         data: the data set.
-        image_size: side of the square that images are squeezed into, pixels.
+        image_size: side of the square network input, pixels.
 
     Raises:
-        InputError: no training image has a mask.
+        InputError: no training image has a ground-truth mask.
     """
     scored = [r for r in data.select("train") if r.mask is not None and r.scored]
     if not scored:
-        raise InputError("training.phases: select: masks needs true masks, and no training image has one")
+        raise InputError("training.phases: select: masks needs ground-truth masks; no training image has one")
     return partial(_score, method, data, scored, image_size)
 
 
@@ -44,7 +44,7 @@ def _score(method: Method, data: Manifest, records: list[Record], image_size: in
     total: np.ndarray | int = 0
     method.to(device())
     starts = range(0, len(records), IMAGES_AT_A_TIME)
-    for start in track(starts, f"score {phase} by true masks"):
+    for start in track(starts, f"score {phase} on ground truth"):
         chosen = records[start : start + IMAGES_AT_A_TIME]
         images = torch.stack([image_tensor(read_image(r.image), (image_size, image_size)) for r in chosen])
         labels = torch.stack([torch.from_numpy(data.image_labels(r)) for r in chosen])

@@ -1,1 +1,1 @@
-"""Stages of the workflow: paths in, paths out, no arithmetic; one module per rule, of the same name."""
+"""Workflow stages: paths in, paths out, no arithmetic. Each rule has a module of the same name."""

@@ -1,4 +1,4 @@
-"""Predict the class boundaries of one shard of training images, for the random walk."""
+"""Predict class boundaries of one shard of training images for the random walk."""
 
 from pathlib import Path
 
@@ -26,14 +26,14 @@ def boundaries(
     shard: str,
     precision: Precision = "no",
 ) -> None:
-    """Write the probability of a boundary at every fourth pixel, fp16, as maps of one channel.
+    """Write boundary probabilities at stride 4 as one-channel fp16 maps.
 
     Args:
         manifest: manifest.csv.
         network: folder of the trained boundary network.
-        output: the shard's safetensors file, provenance beside it.
-        shard: number of the shard within the training split.
-        precision: ``no`` (fp32), ``bf16``, ``fp16``, or ``auto``: bf16 where the hardware has it.
+        output: safetensors file of the shard; provenance is written beside it.
+        shard: shard index within the training split.
+        precision: ``no`` (fp32), ``bf16``, ``fp16``, or ``auto``: bf16 if supported.
     """
     job = Job({"precision": precision}, [manifest, network / WEIGHTS, network / DESCRIPTION], shard=shard)
     records = Manifest.read(manifest, "train", shard).records

@@ -1,4 +1,4 @@
-"""Stage `clusters`: the class names → clusters.json, an exact partition of them by one provider."""
+"""Stage `clusters`: class names → clusters.json, an exact partition made by one provider."""
 
 import sys
 from pathlib import Path
@@ -24,18 +24,18 @@ def clusters(
     print_prompt: bool = False,
     **settings: Any,
 ) -> None:
-    """Ask a provider for clusters, check them and write them.
+    """Request clusters from a provider, validate and write them.
 
     Args:
         manifest: the data set's manifest.csv.
-        output: the clusters.json to write, provenance.json beside it.
+        output: clusters.json; provenance.json is written beside it.
         provider: a module of `pcc.clusters.providers`.
-        replay: the transcript of an earlier run, to be repeated without asking anyone.
-        print_prompt: write nothing, ask nobody; show on standard output what would be asked first.
+        replay: transcript of an earlier run to replay without any request.
+        print_prompt: only print the first prompt; send and write nothing.
         settings: the provider's settings.
 
     Raises:
-        InputError: the provider's settings or its answer cannot be used; nothing is silently repaired.
+        InputError: invalid settings or an invalid answer; answers are never repaired silently.
     """
     dataset = Manifest.read(manifest).dataset
     task = Task(dataset.classes, dataset.taxonomy, output.parent, replay)
@@ -45,7 +45,7 @@ def clusters(
         return
     propose = load_attribute("pcc.clusters.providers", provider, "propose", "clusters.provider")
     proposal = call_with(propose, settings, f"clusters ({provider})", task=task)
-    if proposal.clusters:  # no clusters at all is the provider's right to say
+    if proposal.clusters:  # an empty partition is valid
         validate(proposal.clusters, dataset.classes)
     job = Job(
         {"provider": provider, **settings},

@@ -1,4 +1,4 @@
-"""Stage `evaluate`: maps, pseudo masks or predictions against true masks → metrics.json and a contact sheet."""
+"""Stage `evaluate`: maps, pseudo masks or predictions + ground truth → metrics.json and a contact sheet."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,12 +24,12 @@ from pcc.scoring.counting import Counts, Scoring, count_all
 from pcc.scoring.oracle import THRESHOLDS, confusion_by_threshold
 
 POLICIES = {
-    "maps": "true 255: pixel not counted",
-    "pseudo_masks": "true 255: pixel not counted; pseudo mask 255: counted as background",
-    "predictions": "true 255: pixel not counted; predicted 255: refused",
+    "maps": "ground truth 255: ignored",
+    "pseudo_masks": "ground truth 255: ignored; pseudo mask 255: counted as background",
+    "predictions": "ground truth 255: ignored; prediction 255: invalid",
 }
 WORST_IMAGES = 20
-UNSCORED = "no image of this split has a mask that may be scored: there is no score"
+UNSCORED = "not scored: no image of this split has a ground-truth mask for scoring"
 
 
 @stage
@@ -54,33 +54,33 @@ def evaluate(
     sheet_images: int = 8,
     threads: int = 1,
 ) -> None:
-    """Score one step of an experiment by one confusion matrix over all scored images of a split.
+    """Score one step of an experiment with one confusion matrix over all scored images of a split.
 
-    Maps are scored as the argmax of their channels at the image's size; beside that stands the best constant
-    background score, chosen with the true masks and marked as oracle.
+    Maps are scored as their argmax at image size. The best constant background score, selected on ground truth, is
+    reported as an oracle.
 
     Args:
         manifest: the data set's manifest.csv.
-        inputs: one per shard: files of maps, or folders of masks.
-        output: the metrics.json to write.
-        kind: what the inputs hold: ``maps``, ``pseudo_masks`` or ``predictions``.
+        inputs: one per shard: files of maps or folders of masks.
+        output: metrics.json.
+        kind: ``maps``, ``pseudo_masks`` or ``predictions``.
         split: ``train`` or ``val``.
-        experiment: dataset, method, seed, localization, refinement, segmenter, supervision; None where not taken.
-        clusters: the partition that confusion is told apart by; none when not given.
-        quality: quality.csv of these pseudo masks; how well it tells good masks from bad is scored too.
-        figure: the contact sheet to write, JPEG or PNG.
-        localization: settings of that step, kept beside the numbers.
-        refinement: likewise.
-        segmenter: likewise, of its prediction.
-        boundary_labels: likewise, of the refinement whose masks the random walk's boundaries were learned from.
-        initial_weights: of the last trained network's encoder.
-        oracle: whether true masks chose anything on the way here, such as the epoch a classifier was taken from.
-        boundary_ratio: width of the boundary region, as a share of the image's diagonal.
-        sheet_images: images on the contact sheet, the worst and the best among them.
+        experiment: dataset, method, seed, localization, refinement, segmenter, supervision; None for skipped steps.
+        clusters: clusters.json for the within- and between-cluster confusion.
+        quality: quality.csv of these pseudo masks, to evaluate its reliability estimates.
+        figure: contact sheet, JPEG or PNG.
+        localization: settings of the localization, stored in metrics.json.
+        refinement: settings of the refinement, likewise.
+        segmenter: prediction settings of the segmenter, likewise.
+        boundary_labels: settings of the refinement that labelled the boundary network's training data, likewise.
+        initial_weights: initial weights of the last trained encoder.
+        oracle: whether ground-truth masks selected anything upstream, such as a checkpoint.
+        boundary_ratio: width of the boundary region, as a fraction of the image diagonal.
+        sheet_images: number of images on the contact sheet, including the worst and the best.
         threads: processes.
 
     Raises:
-        InputError: images to score without a prediction, or predictions that do not fit their image.
+        InputError: a missing prediction, or one whose size differs from its image.
     """
     if kind not in POLICIES:
         raise InputError(f"kind '{kind}' is not one of {', '.join(POLICIES)}")
@@ -108,7 +108,7 @@ def evaluate(
         ),
         "num_images": len(scored),
         "settings": {
-            **views(experiment, steps),
+            **augmentation(experiment, steps),
             "initial_weights": initial_weights,
             **{name: step for name, step in steps.items() if step is not None},
         },
@@ -119,7 +119,7 @@ def evaluate(
         **scores(dataset, counts, clusters),
         "clusters": read_clusters(clusters) if clusters else None,
         "worst_images": _worst_images(counts.scores),
-        "quality": None if quality is None else _trust(quality, counts),
+        "quality": None if quality is None else _reliability(quality, counts),
         "oracle_threshold": oracle_threshold(counts, scoring.scored) if kind == "maps" and scored else None,
     }
     if figure is not None:
@@ -135,7 +135,7 @@ def evaluate(
 
 
 def scores(dataset: Dataset, counts: Counts, clusters: Path | None) -> dict[str, Any]:
-    """The ratios that metrics.json holds, None where there is nothing to divide by."""
+    """The metrics in metrics.json; None where undefined."""
     confusion, ids = counts.confusion, dataset.eval_ids
     names = (BACKGROUND, *dataset.classes)
     boundary = metrics.boundary_iou(counts.boundary)[list(ids)]
@@ -165,43 +165,42 @@ def scores(dataset: Dataset, counts: Counts, clusters: Path | None) -> dict[str,
 
 
 def _worst_images(scores: Mapping[str, float]) -> list[tuple[str, float]]:
-    """Ids and mean IoU, the worst first; an image without any scored class has none."""
+    """Ids and mean IoU of the worst images; images without a scored class are skipped."""
     known = [(image_id, score) for image_id, score in scores.items() if not math.isnan(score)]
     return sorted(known, key=lambda found: (found[1], found[0]))[:WORST_IMAGES]
 
 
-def _trust(quality: Path, counts: Counts) -> dict[str, Any] | None:
-    """`reliability_scores` of the confidence and of each sign, over the masks that are in both; None without any."""
+def _reliability(quality: Path, counts: Counts) -> dict[str, Any] | None:
+    """`reliability_scores` of the confidence and of each indicator, over masks in both; None if there are none."""
     table = pd.read_csv(quality, dtype={"image_id": str})
     keys = list(zip(table["image_id"], table["class_id"], strict=True))
     table = table[[key in counts.masks for key in keys]]
     if table.empty:
         return None
-    shared, either = np.array([counts.masks[key] for key in keys if key in counts.masks]).T
-    worth = {
-        sign: reliability_scores(table[sign].to_numpy(), shared, either, table["image_id"].tolist())
-        for sign in ("confidence", *INDICATORS)
-        if table[sign].notna().all()
+    intersection, union = np.array([counts.masks[key] for key in keys if key in counts.masks]).T
+    found = {
+        name: reliability_scores(table[name].to_numpy(), intersection, union, table["image_id"].tolist())
+        for name in ("confidence", *INDICATORS)
+        if table[name].notna().all()
     }
-    return {**worth.pop("confidence"), "spearman_by_sign": {sign: w["spearman"] for sign, w in worth.items()}}
+    confidence = found.pop("confidence")
+    return {**confidence, "spearman_by_sign": {name: scores["spearman"] for name, scores in found.items()}}
 
 
 def cluster_ids(dataset: Dataset, clusters: Path) -> list[list[int]]:
-    """The partition as class ids.
+    """Clusters as class ids.
 
     Raises:
-        InputError: it names a class that the data set does not have.
+        InputError: unknown class names.
     """
     groups = read_clusters(clusters)
     if unknown := sorted({name for group in groups for name in group} - set(dataset.classes)):
-        raise InputError(
-            f"{clusters}: {', '.join(unknown)} not among the data set's classes; run `pcc clusters` again"
-        )
+        raise InputError(f"{clusters}: unknown classes {', '.join(unknown)}; rerun `pcc clusters`")
     return [[1 + dataset.classes.index(name) for name in group] for group in groups]
 
 
 def oracle_threshold(counts: Counts, ids: Sequence[int]) -> dict[str, Any]:
-    """The best constant background score for the maps, and the whole curve it was picked from."""
+    """The best constant background score for the maps (oracle), and mIoU by threshold."""
     curve = [metrics.mean_iou(matrix, ids) for matrix in confusion_by_threshold(counts.sweep)]
     best = int(np.argmax(curve))
     return {
@@ -212,8 +211,10 @@ def oracle_threshold(counts: Counts, ids: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def views(experiment: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any]:
-    """Scales, flip and CRF that the scored step's own output went through; None where the settings do not say."""
+def augmentation(
+    experiment: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any] | None]
+) -> dict[str, Any]:
+    """Scales, flip and CRF of the scored step; None where not set."""
     step = steps["segmenter"] or steps["localization"] or {}
     refinement = steps["refinement"] or {}
     refined_by = refinement.get("type", experiment.get("refinement"))

@@ -1,4 +1,4 @@
-"""Extract localization maps of one shard of training images to disk."""
+"""Extract localization maps of one shard of training images."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,27 +35,27 @@ def localize(
     precision: Precision = "no",
     **settings: Any,
 ) -> None:
-    """Write the maps of background and of each image's own classes, fp16 at grid resolution.
+    """Write fp16 maps of background and each image's labels at grid resolution.
 
     Args:
         manifest: manifest.csv.
         classifier: folder of the trained method.
-        output: the shard's safetensors file.
-        shard: number of the shard within the training split.
-        type: ``cam``, ``iscam``: the name of a module of `pcc.localizations`.
+        output: safetensors file of the shard.
+        shard: shard index within the training split.
+        type: module of `pcc.localizations`, such as ``cam`` or ``iscam``.
         image_size: see `Localizer`.
         resize: see `Localizer`.
-        batch_size: images of one size at a time.
+        batch_size: images per forward pass.
         precision: see `Localizer`.
-        settings: of the localization.
+        settings: settings of the localization.
     """
-    views = {"image_size": image_size, "resize": resize, "precision": precision, **settings}
+    inference = {"image_size": image_size, "resize": resize, "precision": precision, **settings}
     job = Job(
-        {"type": type, "batch_size": batch_size, **views},
+        {"type": type, "batch_size": batch_size, **inference},
         [manifest, classifier / WEIGHTS, classifier / DESCRIPTION],
         shard=shard,
     )
-    data, localizer = Manifest.read(manifest, "train", shard), Localizer.load(classifier, type, **views)
+    data, localizer = Manifest.read(manifest, "train", shard), Localizer.load(classifier, type, **inference)
 
     def compute(batch: Batch) -> dict[str, Maps]:
         arrays = [read_image(record.image) for record, _ in batch]
@@ -76,7 +76,7 @@ def localize(
 
 
 def _batches(records: Sequence[Record], localizer: Localizer, batch_size: int) -> Iterator[Batch]:
-    """Images of one input size together, sizes in a fixed order."""
+    """Batches of images of one input size, in a fixed order."""
     by_size: dict[Size, Batch] = {}
     for record in records:
         size = localizer.input_size(own_size(record.image))

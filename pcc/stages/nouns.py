@@ -1,4 +1,4 @@
-"""Stage `nouns`: what learned prompts say, as the nouns that lie nearest to them in CLIP's space (semples.md §8.7)."""
+"""Stage `nouns`: nearest nouns of learned prompts in CLIP space (semples.md §8.7)."""
 
 from pathlib import Path
 
@@ -22,26 +22,28 @@ def nouns(
     words: str,
     top: int = 5,
 ) -> None:
-    """Write a table of class, rank, noun and cosine: rank 0 is the class's own name, 1 the nearest of the list.
+    """Write class, rank, noun and cosine similarity; rank 0 is the class name, rank 1 the nearest noun.
 
     Args:
-        classifier: folder of a trained method with prompts.
-        output: CSV to write.
-        words: text file, one noun a line; or the name of a list that comes with the package (``nouns``).
-        top: nouns for each class.
+        classifier: folder of a trained method with learned prompts.
+        output: CSV file.
+        words: text file with one noun per line, or a packaged list (``nouns``).
+        top: nouns per class.
 
     Raises:
-        InputError: no prompts in the method, or no words in the file.
+        InputError: the method has no prompts, or the file is empty.
     """
     made, stored = read_description(classifier), load_file(classifier / WEIGHTS)
     if "prompts" not in stored:
-        raise InputError(f"{classifier}: a '{made['type']}' has no learned prompts; leave its nouns out")
+        raise InputError(
+            f"{classifier}: '{made['type']}' has no learned prompts; remove `nouns` from its configuration"
+        )
     path = find_list(words, ".txt", "word list")
     candidates = list(
         dict.fromkeys(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
     )
     if not candidates:
-        raise InputError(f"nouns: {path} is empty; give one noun a line")
+        raise InputError(f"nouns: {path} is empty; write one noun per line")
     clip = call_with(Clip, made["model"]["clip"], "model.clip")
     with torch.inference_mode():
         prompts = clip.encode_prompts(stored["prompts"])

@@ -1,4 +1,4 @@
-"""Stage `prepare`: a data set in any format → manifest.csv and dataset.json, or all its problems at once."""
+"""Stage `prepare`: data set → manifest.csv and dataset.json, or a report of all problems."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -29,21 +29,21 @@ def prepare(
     allow_unlabelled: bool = False,
     threads: int = 1,
 ) -> None:
-    """Read and check a data set, cut it into shards and write its manifest.
+    """Read, check and shard a data set; write its manifest.
 
     Args:
-        output: folder for manifest.csv, dataset.json and provenance.json.
-        name: the data set's name.
-        format: its reader, a module of `pcc.data`.
-        settings: the reader's settings.
-        shards: split → number of shards; one when not given.
-        eval_classes: foreground names scored besides background; all when not given.
-        verify: ``full`` decodes every image, ``headers`` reads image headers only.
-        allow_unlabelled: accept training images without labels as all-background.
-        threads: images decoded at a time.
+        output: folder of manifest.csv, dataset.json and provenance.json.
+        name: name of the data set.
+        format: reader, a module of `pcc.readers`.
+        settings: settings of the reader.
+        shards: number of shards by split; default 1.
+        eval_classes: foreground classes to score; default all.
+        verify: ``full`` decodes every image; ``headers`` reads image headers only.
+        allow_unlabelled: accept training images without labels as background only.
+        threads: images decoded in parallel.
 
     Raises:
-        InputError: every problem found; then nothing is written.
+        InputError: all problems found; nothing is written.
     """
     reader = load_attribute("pcc.readers", format, "read", "dataset.format")
     manifest = call_with(reader, settings, "dataset.settings", output=output)
@@ -80,7 +80,7 @@ def prepare(
 
 
 def assign_shards(records: Sequence[Record], shards: Mapping[str, int]) -> tuple[Record, ...]:
-    """Number each split's records into contiguous shards whose sizes differ by at most one, in order."""
+    """Assign each split's records to contiguous shards whose sizes differ by at most one."""
     totals, seen = Counter(record.split for record in records), Counter[str]()
     numbered = []
     for record in records:
@@ -97,7 +97,11 @@ def _shard_problems(records: Sequence[Record], shards: Mapping[str, int]) -> lis
         if split not in SPLITS:
             problems.append(f"dataset.shards: '{split}' is not one of {', '.join(SPLITS)}")
         elif not isinstance(number, int) or number < 1:
-            problems.append(f"dataset.shards.{split}: {number} is not a number of shards; give 1 or more")
+            problems.append(
+                f"dataset.shards.{split}: {number} is invalid; it must be an integer of at least 1"
+            )
         elif number > totals[split] > 0:
-            problems.append(f"dataset.shards.{split}: {number} shards for {totals[split]} images; give fewer")
+            problems.append(
+                f"dataset.shards.{split}: {number} shards for {totals[split]} images; use fewer shards"
+            )
     return problems

@@ -1,4 +1,4 @@
-"""Turn one shard of localization maps into pseudo masks."""
+"""Refine one shard of localization maps into pseudo masks."""
 
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,17 +24,17 @@ from pcc.runtime.plugins import load_attribute
 from pcc.runtime.progress import track
 from pcc.runtime.stage import stage
 
-IMAGES_ON_GPU = 16  # at once, for refinements that can
+GPU_BATCH = 16  # images, for refinements with `refine_batch`
 
 
 class Item(NamedTuple):
-    """What one image is refined from.
+    """Inputs of one image.
 
     Attributes:
-        image_id: id.
-        path: of the image.
-        maps: its localization maps.
-        boundary: its class boundaries, for a refinement that walks.
+        image_id: image id.
+        path: image file.
+        maps: localization maps.
+        boundary: class boundaries, for the random walk.
     """
 
     image_id: str
@@ -55,27 +55,27 @@ def pseudo_masks(
     threads: int = 1,
     **settings: Any,
 ) -> None:
-    """Write one palette PNG per image: class ids of background and the image's own tags, 255 where left open.
+    """Write one palette PNG per image: 0 for background, ids of the image's labels, 255 for ignored pixels.
 
     Args:
         manifest: manifest.csv.
-        maps: a shard of localization maps.
-        output: folder of the masks.
-        type: ``argmax``, ``crf`` and so on: the name of a module of `pcc.refine` with a ``refine`` function.
-        shard: its number within the training split; None looks for its images in all.
-        boundaries: the shard's class boundaries, for a refinement that walks between them.
-        threads: processes; walks go to the GPU, where there is one.
-        settings: of the refinement.
+        maps: shard of localization maps.
+        output: folder of masks.
+        type: module of `pcc.refine` with a ``refine`` function, such as ``argmax`` or ``crf``.
+        shard: shard index within the training split; None searches all shards.
+        boundaries: class boundaries of the shard, for the random walk.
+        threads: processes; random walks use the GPU if available.
+        settings: settings of the refinement.
     """
     load_attribute("pcc.refine", type, "refine", "refinements: type")
     images = {record.image_id: record.image for record in Manifest.read(manifest, "train", shard).records}
     job = Job({"type": type, **settings}, [manifest, maps, *([boundaries] if boundaries else [])])
     with resumable_directory(output, job.key) as work:
         todo = list(_todo(maps, boundaries, images, work))
-        at_once = _images_at_once(type, boundaries)
-        jobs = [todo[start : start + at_once] for start in range(0, len(todo), at_once)]
-        refine_some = partial(_refine_batch if at_once > 1 else _refine_each, type, settings, work)
-        done = map_in_processes(refine_some, jobs, 1 if at_once > 1 else threads)
+        size = _batch_size(type, boundaries)
+        jobs = [todo[start : start + size] for start in range(0, len(todo), size)]
+        refine = partial(_refine_batch if size > 1 else _refine_each, type, settings, work)
+        done = map_in_processes(refine, jobs, 1 if size > 1 else threads)
         for _ in track(done, f"refine {type}", len(jobs)):
             pass
         job.write_provenance(work / "provenance.json")
@@ -83,28 +83,28 @@ def pseudo_masks(
 
 
 def _todo(maps: Path, boundaries: Path | None, images: Mapping[str, Path], work: Path) -> Iterator[Item]:
-    """What a killed run has left to do; maps are small (grid resolution), so a shard of them fits in memory."""
-    walls = {} if boundaries is None else {i: found.values[0] for i, found in read_maps(boundaries)}
+    """Items without a mask yet; a shard of maps fits in memory at grid resolution."""
+    by_image = {} if boundaries is None else {i: found.values[0] for i, found in read_maps(boundaries)}
     for image_id, stored in read_maps(maps):
         if image_id not in images:
-            raise InputError(f"{maps}: image {image_id} is not in the manifest; run `pcc localize` again")
+            raise InputError(f"{maps}: image {image_id} is not in the manifest; rerun `pcc localize`")
         if not (work / f"{image_id}.png").exists():
-            if boundaries is not None and image_id not in walls:
-                raise InputError(f"{boundaries}: image {image_id} is missing; run `pcc boundaries` again")
-            yield Item(image_id, images[image_id], stored, walls.get(image_id))
+            if boundaries is not None and image_id not in by_image:
+                raise InputError(f"{boundaries}: image {image_id} is missing; rerun `pcc boundaries`")
+            yield Item(image_id, images[image_id], stored, by_image.get(image_id))
 
 
-def _images_at_once(type: str, boundaries: Path | None) -> int:
-    """A GPU is too wide for the walk of one image; what cannot walk with several runs on the CPU's processes."""
+def _batch_size(type: str, boundaries: Path | None) -> int:
+    """Batches keep a GPU busy; refinements without `refine_batch` run on CPU processes."""
     module = importlib.import_module(f"pcc.refine.{type}")
-    return IMAGES_ON_GPU if boundaries and device() == "cuda" and hasattr(module, "refine_batch") else 1
+    return GPU_BATCH if boundaries and device() == "cuda" and hasattr(module, "refine_batch") else 1
 
 
 def _refine_each(type: str, settings: Mapping[str, Any], work: Path, items: Sequence[Item]) -> None:
     refine = load_attribute("pcc.refine", type, "refine", "refinements: type")
     for item in items:
-        walls = {} if item.boundary is None else {"boundary": item.boundary}
-        given = {"image": read_image(item.path), "maps": item.maps.values, **walls}
+        boundary = {} if item.boundary is None else {"boundary": item.boundary}
+        given = {"image": read_image(item.path), "maps": item.maps.values, **boundary}
         _write(work, item, call_with(refine, settings, f"refinement {type}", **given))
 
 
@@ -121,7 +121,7 @@ def _refine_batch(type: str, settings: Mapping[str, Any], work: Path, items: Seq
 
 
 def _write(work: Path, item: Item, channels: UInt8[np.ndarray, "H W"]) -> None:
-    """A mask of class ids, from the numbers of the image's channels."""
+    """Map channel indices to class ids and write the mask."""
     class_ids = np.full(256, IGNORE, dtype=np.uint8)
     class_ids[: len(item.maps.classes)] = item.maps.classes
     write_mask(work / f"{item.image_id}.png", class_ids[channels])

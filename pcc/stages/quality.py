@@ -1,4 +1,4 @@
-"""Say how far each image's pseudo mask may be trusted, class by class, without any true mask."""
+"""Estimate the reliability of each pseudo mask, class by class, without ground truth."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,25 +29,22 @@ def quality(
     *,
     clusters: Path | None = None,
 ) -> None:
-    """Write quality.csv: a row per image and class of its tags, with signs of trust, and ``confidence``.
+    """Write quality.csv: one row per image and label, with reliability indicators in [0, 1] and ``confidence``.
 
-    refined: soft IoU of what the maps decide and the refined mask. certainty: one less the relative entropy of the
-    maps inside the class. ``confidence`` is the mean of these two. The others stand beside it to be looked at, empty
-    where they could not be had. plain: IoU of what the maps decide and what the method's own maps do, where they were
-    grouped. mirrored: soft IoU of the method's maps of the image and of its mirror image. usual_area: how usual the
-    class's area is among those of its cluster.
+    ``confidence`` is the mean of ``refined`` (soft IoU of the maps' argmax and the pseudo mask) and ``certainty``
+    (1 − normalised entropy of the maps inside the class). The other indicators are informative, and empty if not
+    available: ``plain`` (IoU of the argmax before and after grouping), ``mirrored`` (soft IoU of the maps of the image
+    and its flip) and ``usual_area`` (typicality of the class's area within its cluster).
 
     Args:
         manifest: manifest.csv.
-        maps: shards of the localization that was refined.
-        masks: folders of pseudo masks, one for each shard of maps.
-        output: the table.
-        clusters: clusters.json; without it, or outside all clusters, areas are compared within a class.
+        maps: shards of the refined localization maps.
+        masks: folders of pseudo masks, one per shard of maps.
+        output: CSV file.
+        clusters: clusters.json; areas of classes outside all clusters are compared within the class.
     """
     if len(maps) != len(masks):
-        raise InputError(
-            f"{len(maps)} --maps and {len(masks)} --masks; give one folder of masks for each shard"
-        )
+        raise InputError(f"{len(maps)} --maps and {len(masks)} --masks; pass one folder of masks per shard")
     job = Job({}, [manifest, *maps, *masks, *([clusters] if clusters else [])])
     dataset = Manifest.read(manifest).dataset
     rows = [
@@ -76,20 +73,20 @@ def _rows(shard: Path, folder: Path) -> Iterator[dict[str, Any]]:
         mask = folder / f"{image_id}.png"
         if not mask.is_file():
             raise InputError(f"{mask}: mask is missing; rerun `pcc pseudo_masks`")
-        yield from _signs(image_id, maps, mask)
+        yield from _indicators(image_id, maps, mask)
 
 
-def _signs(image_id: str, maps: Maps, mask: Path) -> Iterator[dict[str, Any]]:
+def _indicators(image_id: str, maps: Maps, mask: Path) -> Iterator[dict[str, Any]]:
     grid = (maps.values.shape[1], maps.values.shape[2])
     inside = pixel_fractions(read_mask(mask), maps.classes, grid)
-    signs = {
+    values = {
         "area": inside.mean((1, 2)),
-        "refined": soft_iou(argmax_one_hot(maps.values), inside).nan_to_num(0.0),  # found nowhere by either
+        "refined": soft_iou(argmax_one_hot(maps.values), inside).nan_to_num(0.0),  # NaN: absent from both
         "certainty": certainty(maps.values, inside).nan_to_num(0.0),
         **{name: torch.tensor(alike) for name, alike in maps.agreements.items()},
     }
     for channel, class_id in enumerate(maps.classes):
         if class_id:
             yield {"image_id": image_id, "class_id": class_id} | {
-                n: float(v[channel]) for n, v in signs.items()
+                name: float(value[channel]) for name, value in values.items()
             }

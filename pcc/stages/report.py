@@ -1,4 +1,4 @@
-"""Stage `report`: the metrics of many runs → tables (CSV, Markdown) and figures, nothing recomputed."""
+"""Stage `report`: metrics of many runs → tables (CSV, Markdown) and figures; nothing is recomputed."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from pcc.figures.canvas import save
 from pcc.figures.nouns import nearest_nouns
 from pcc.reporting.costs import by_stage, disk, times
 from pcc.reporting.failures import Experiment, best_of_last_step
-from pcc.reporting.partitions import clusters_picture, comparison_table
+from pcc.reporting.partitions import clusters_figure, comparison_table
 from pcc.reporting.tables import (
     CHOICES,
     chain,
@@ -52,22 +52,21 @@ def report(
 ) -> None:
     """Write tables (summary, runs, per_class, published, partitions), figures and report.md into ``output``.
 
-    Numbers are shares in CSV and per cent in Markdown and figures; deviations are over seeds (n - 1). What was
-    chosen with true masks has its own columns, whose names begin with ``oracle``.
+    Numbers are fractions in CSV and percentages in Markdown and figures; standard deviations are over seeds (n - 1).
+    Columns of values selected on ground truth begin with ``oracle``.
 
     Args:
-        metrics: the metrics.json of every run.
-        output: folder.
-        losses: losses.csv of trainings, drawn as curves, one panel for each folder but for its seed.
-        clusters: clusters.json files, drawn as clusters_{name}.png and compared in partitions.csv.
-        results: folder of the data set's results, for what it cost: times and memory from Snakemake's benchmark files,
-            and the sizes of artifacts.
-        nouns: nouns.csv of methods with prompts; the first of each method is drawn as nouns_{method}.png.
-        published: numbers to put beside ours, see `published_table`.
-        config: the whole configuration, written down as config.yaml.
+        metrics: metrics.json of each run.
+        output: output folder.
+        losses: losses.csv files, drawn as curves with one panel per training.
+        clusters: clusters.json files, drawn to clusters_{name}.png and compared in partitions.csv.
+        results: results folder of the data set, to report time, memory (Snakemake benchmarks) and disk use.
+        nouns: nouns.csv files; the first of each method is drawn to nouns_{method}.png.
+        published: published results to compare with, see `published_table`.
+        config: the whole configuration, written to config.yaml.
 
     Raises:
-        InputError: a file that is not what `evaluate` writes, or two of the same run.
+        InputError: an invalid metrics.json, or duplicate runs.
     """
     found = [_read(path) for path in metrics]
     runs, classes = runs_table(found), per_class_table(found)
@@ -75,7 +74,7 @@ def report(
         twice := runs.duplicated([c for c in runs.columns if c in (*CHOICES, "seed", "kind", "split")])
     ).any():
         raise InputError(
-            f"{metrics[int(np.flatnonzero(twice)[0])]}: same run as another --metrics; give each once"
+            f"{metrics[int(np.flatnonzero(twice)[0])]}: same run as another --metrics; pass each run once"
         )
     summary, jobs = summary_table(runs), pd.DataFrame() if results is None else times(results)
     others = published_table(summary, published)
@@ -90,9 +89,9 @@ def report(
     save(_weak_full(summary), output / "weak_full.png")
     save(_curves(losses), output / "curves.png")
     for path in clusters:
-        save(clusters_picture(path), output / f"clusters_{path.parent.name}.png")
-    pictures = _nouns_pictures(nouns)
-    for name, figure in pictures.items():
+        save(clusters_figure(path), output / f"clusters_{path.parent.name}.png")
+    noun_figures = _noun_figures(nouns)
+    for name, figure in noun_figures.items():
         save(figure, output / f"nouns_{name}.png")
     partitions = comparison_table(clusters)
     write_text(output / "partitions.csv", partitions.to_csv(index=False))
@@ -101,7 +100,7 @@ def report(
         cost = by_stage(jobs, disk(results))
         write_text(output / "times.csv", jobs.to_csv(index=False))
     save(
-        charts.costs(cost) if len(cost) else charts.nothing("no benchmark file was found"),
+        charts.costs(cost) if len(cost) else charts.nothing("no benchmark files found"),
         output / "costs.png",
     )
     best = best_of_last_step(found)
@@ -110,9 +109,9 @@ def report(
     names = [path.parent.name for path in clusters]
     if config is not None:
         write_text(output / "config.yaml", config_text(config))
-    text = report_text(tables, found, best, Run(config, _provenance(metrics)), names, list(pictures))
+    text = report_text(tables, found, best, Run(config, _provenance(metrics)), names, list(noun_figures))
     write_text(output / "report.md", text)
-    log.info("scores in %%\n%s", scores_table(summary))
+    log.info("metrics in %%\n%s", scores_table(summary))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -127,12 +126,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _per_class(summary: pd.DataFrame, classes: pd.DataFrame) -> Figure:
-    """Bars of the last step that any experiment reached; the best experiments where there are too many."""
+    """Bars of the last step of the chain; only the best experiments if there are too many."""
     kind = next(k for k in reversed(KINDS) if (summary["kind"] == k).any())
     rows = summary[summary["kind"] == kind].dropna(subset="mean_iou")
     best = rows.nlargest(charts.MOST_SERIES, "mean_iou").index
     if not len(best):
-        return charts.nothing("no image has a mask that may be scored")
+        return charts.nothing("no image has a ground-truth mask for scoring")
     names = list(dict.fromkeys(classes["class"][classes["in_mean"]]))
     labels = np.array([chain(row) for row in records(classes)])
     series = {}
@@ -144,7 +143,7 @@ def _per_class(summary: pd.DataFrame, classes: pd.DataFrame) -> Figure:
         label = f"{chain(row)}   (mIoU {percent(row['mean_iou'], row['mean_iou_sd'])} %, {_seeds(row)})"
         series[label] = (values["iou"].tolist(), values["iou_sd"].tolist())
     split = "/".join(dict.fromkeys(rows["split"]))
-    cut = f", the best {len(best)} of {len(rows)}" if len(best) < len(rows) else ""
+    cut = f", best {len(best)} of {len(rows)}" if len(best) < len(rows) else ""
     return charts.bars_per_class(names, series, f"IoU by class: {kind.replace('_', ' ')} on {split}{cut}")
 
 
@@ -157,26 +156,26 @@ def _weak_full(summary: pd.DataFrame) -> Figure:
                 (chain(row), row["mean_iou"], row["mean_iou_sd"], twin["mean_iou"], twin["mean_iou_sd"])
             )
     if not rows:
-        return charts.nothing("no segmenter was trained both from image-level labels and from true masks")
+        return charts.nothing("no segmenter has both a weakly and a fully supervised run")
     return charts.weak_full(rows)
 
 
 def _confusion(best: Experiment | None) -> Figure:
     if best is None:
-        return charts.nothing("no image has a mask that may be scored")
+        return charts.nothing("no image has a ground-truth mask for scoring")
     return charts.confusion(best.confusion.tolist(), best.metrics[0]["classes"], f"Confusion: {best.name}")
 
 
 def _provenance(metrics: Sequence[Path]) -> list[dict[str, Any]]:
-    """How each number came about, where that is known."""
+    """Provenance of the metrics, where available."""
     files = [path.with_suffix(".provenance.json") for path in metrics]
     return [read_json(file) for file in files if file.is_file()]
 
 
 def _curves(losses: Sequence[Path]) -> Figure:
-    """A panel for each training and each part of its loss, a line for each seed."""
+    """One panel per training and loss term, one line per seed."""
     if not losses:
-        return charts.nothing("no losses.csv was given")
+        return charts.nothing("no losses.csv given")
     root = Path(commonpath([path.parent.parent for path in losses]))
     panels: dict[str, dict[str, Any]] = {}
     for path in losses:
@@ -195,12 +194,12 @@ def _curves(losses: Sequence[Path]) -> Figure:
     return charts.curves(panels, "Training losses")
 
 
-def _nouns_pictures(nouns: Sequence[Path]) -> dict[str, Figure]:
-    """By method, what its prompts say at its first seed."""
-    pictures: dict[str, Figure] = {}
+def _noun_figures(nouns: Sequence[Path]) -> dict[str, Figure]:
+    """Nearest nouns of each method's prompts, first seed."""
+    figures: dict[str, Figure] = {}
     for path in nouns:
         method, seed = path.parts[-3:-1]
-        if method not in pictures:
+        if method not in figures:
             table = pd.read_csv(path)
             rows = [
                 (
@@ -211,8 +210,8 @@ def _nouns_pictures(nouns: Sequence[Path]) -> dict[str, Figure]:
                 for name, found in table.groupby("class", sort=False)
             ]
             title = f"Nearest nouns of the learned prompts: {method}, {seed.replace('-', ' ')}"
-            pictures[method] = nearest_nouns(rows, title)
-    return pictures
+            figures[method] = nearest_nouns(rows, title)
+    return figures
 
 
 def _seeds(row: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Predict the masks of one shard of validation images, at the images' own size."""
+"""Predict the masks of one shard of validation images at image size."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -39,16 +39,16 @@ def segment(
     threads: int = 1,
     **settings: Any,
 ) -> None:
-    """Write one palette PNG per image: the most probable class, averaged over scales and flips.
+    """Write one palette PNG per image: argmax of the probabilities averaged over scales and flips.
 
     Args:
         manifest: manifest.csv.
-        segmenter: folder of the trained network.
+        segmenter: folder of the trained segmenter.
         output: folder of the predictions.
-        shard: number of the shard within the split.
-        split: which images.
-        threads: CPU threads, or processes for the CRF.
-        settings: of `Prediction`.
+        shard: shard index within the split.
+        split: ``train`` or ``val``.
+        threads: CPU threads; processes for the CRF.
+        settings: settings of `Prediction`.
     """
     chosen = call_with(Prediction, settings, "segmenters: prediction")
     inputs = [manifest, segmenter / WEIGHTS, segmenter / DESCRIPTION]
@@ -64,7 +64,7 @@ def segment(
     with resumable_directory(output, job.key) as work:
         todo = [record for record in data.records if not (work / f"{record.image_id}.png").exists()]
         write = partial(_write, work, chosen.crf)
-        # The CRF costs more than the network on most machines, so it gets the processes.
+        # The CRF is usually slower than the network, so it gets the processes.
         finished = (
             map_in_processes(write, map(seen, todo), threads) if chosen.crf else map(write, map(seen, todo))
         )

@@ -30,18 +30,18 @@ def train(
     seed: int = 0,
     threads: int = 1,
 ) -> None:
-    """Train on the tags of the training split; masks are not opened.
+    """Train on the image-level labels of the training split; masks are never read.
 
     Args:
         manifest: manifest.csv.
         clusters: clusters.json.
-        output: folder for weights.safetensors, model.json, losses.csv, tensorboard/, provenance.json.
-        type: method, the name of a module of `pcc.methods`.
+        output: folder of weights.safetensors, model.json, losses.csv, tensorboard/, provenance.json.
+        type: module of `pcc.methods`.
         model: settings of the method.
         training: settings of `pcc.training.run.Training`.
-        after: folders of trained methods that this one begins with, by their role: keyword of the method's
-            constructor, which is given their type, clusters and settings.
-        seed: of initial weights, order, augmentation and dropout.
+        after: folders of trained methods to start from, by role: a keyword of the method's constructor, which
+            receives their type, clusters and settings.
+        seed: seed of initial weights, order, augmentation and dropout.
         threads: CPU threads.
     """
     data = Manifest.read(manifest)
@@ -56,7 +56,7 @@ def train(
     description = {"type": type, "classes": list(names), "clusters": members, "model": model}
     phases = training.get("phases", [])
     by_masks = any(phase.get("select") == "masks" for phase in phases)
-    # By name, so that code which scores is no part of what ordinary trainings depend on.
+    # Loaded by name, so that other trainings do not depend on the scoring code.
     score = load_attribute("pcc.scoring", "selection", "mask_score", "select") if by_masks else None
     train_to(
         output,
@@ -73,15 +73,15 @@ def train(
 
 
 def _described(folder: Path, classes: Sequence[str]) -> dict[str, Any]:
-    """Type, clusters and settings of a trained method, if it knows the same classes."""
+    """Type, clusters and settings of a trained method with the same classes."""
     found = read_description(folder)
     if found.get("classes") != list(classes):
-        raise InputError(f"{folder}: trained on other classes than this data set's; train it on this one")
+        raise InputError(f"{folder}: trained on other classes; retrain it on this data set")
     return {key: found[key] for key in ("type", "clusters", "model")}
 
 
 def _files_in(settings: Any) -> list[Path]:
-    """Files that settings name, such as weights: a resumed run must find the same ones."""
+    """Files named in settings, such as weights; a resumed run must use the same."""
     if isinstance(settings, str):
         return [Path(settings)] if Path(settings).suffix and Path(settings).is_file() else []
     values = (

@@ -1,4 +1,4 @@
-"""Train the boundary network of the random walk on masks that are sure in places."""
+"""Train the boundary network of the random walk on confident pseudo masks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,15 +25,15 @@ def train_boundary(
     seed: int = 0,
     threads: int = 1,
 ) -> None:
-    """Train on the masks in ``masks``, in which 255 says that nothing is known.
+    """Train on pseudo masks with uncertain pixels ignored (255).
 
     Args:
         manifest: manifest.csv.
-        masks: folders of pseudo masks, one per shard; refinement `confident` makes the published ones.
-        output: folder for weights.safetensors, model.json, losses.csv, tensorboard/, provenance.json.
+        masks: folders of pseudo masks, one per shard; published: refinement `confident`.
+        output: folder of weights.safetensors, model.json, losses.csv, tensorboard/, provenance.json.
         model: settings of `BoundaryNetwork`.
         training: settings of `pcc.training.run.Training`.
-        seed: of initial weights, order and augmentation.
+        seed: seed of initial weights, order and augmentation.
         threads: CPU threads.
     """
     data = Manifest.read(manifest)

@@ -1,4 +1,4 @@
-"""Train the final network on pseudo masks, or on true masks for comparison."""
+"""Train the segmenter on pseudo masks, or on ground-truth masks as the fully supervised baseline."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,22 +27,22 @@ def train_segmenter(
     seed: int = 0,
     threads: int = 1,
 ) -> None:
-    """Train on the pseudo masks in ``masks``, after checking them; ``supervision: masks`` takes the true ones.
+    """Check the training masks, then train.
 
     Args:
         manifest: manifest.csv.
-        output: folder for weights.safetensors, model.json, losses.csv, tensorboard/, provenance.json.
-        masks: folders of pseudo masks, one per shard; none for ``supervision: masks``.
-        type: the name of a module of `pcc.models` that holds a segmenter.
+        output: folder of weights.safetensors, model.json, losses.csv, tensorboard/, provenance.json.
+        masks: folders of pseudo masks, one per shard; none with ``supervision: masks``.
+        type: module of `pcc.models` with a segmenter.
         model: settings of the segmenter.
         training: settings of `pcc.training.run.Training`.
-        supervision: ``labels`` for pseudo masks, ``masks`` for true ones.
-        seed: of initial weights, order, augmentation and dropout.
+        supervision: ``labels`` for pseudo masks, ``masks`` for ground-truth masks.
+        seed: seed of initial weights, order, augmentation and dropout.
         threads: CPU threads.
     """
     data = Manifest.read(manifest)
     records = data.select(split="train")
-    files = _true_masks(records) if supervision == "masks" else pseudo_masks_of(records, masks)
+    files = _ground_truth(records) if supervision == "masks" else pseudo_masks_of(records, masks)
     records = [record for record in records if record.image_id in files]
     check_training_masks(files, data)
     torch.manual_seed(seed)
@@ -67,10 +67,10 @@ def train_segmenter(
     )
 
 
-def _true_masks(records: Sequence[Record]) -> Mapping[str, Path]:
+def _ground_truth(records: Sequence[Record]) -> Mapping[str, Path]:
     files = {record.image_id: record.mask for record in records if record.mask is not None}
     if not files:
         raise InputError(
-            "supervision: masks needs true masks, and no training image of this data set has one"
+            "supervision: masks needs ground-truth masks; no training image of this data set has one"
         )
     return files

@@ -20,7 +20,7 @@ from pcc.figures.canvas import save
 from pcc.figures.pictures import Row, class_legend, contact_sheet, heat, heat_maps, overlay
 from pcc.ids import BACKGROUND
 from pcc.maps import resize
-from pcc.reporting.partitions import clusters_picture
+from pcc.reporting.partitions import clusters_figure
 from pcc.reporting.sheets import strongest, title_of
 from pcc.results import data_above
 from pcc.runtime.errors import InputError
@@ -112,7 +112,7 @@ def _drawing(path: Path) -> Callable[[Shown], Figure]:
 
 
 def _draw_clusters(shown: Shown) -> Figure:
-    return clusters_picture(shown.path)
+    return clusters_figure(shown.path)
 
 
 def _draw_metrics(shown: Shown) -> Figure:

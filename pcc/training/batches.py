@@ -1,4 +1,4 @@
-"""Which samples a step sees, and the processes that make them ready."""
+"""Batch sampler and data loader."""
 
 import os
 import zlib
@@ -15,14 +15,14 @@ LOADERS_AT_MOST = 4
 
 
 class Batches:
-    """Batches of (epoch, index), each epoch a fresh permutation; an incomplete batch is dropped.
+    """Batches of (epoch, index). Each epoch is a new permutation; the last incomplete batch is dropped.
 
     Args:
         count: number of samples.
-        batch_size: samples per batch; fewer where there are not as many.
-        epochs: passes over the samples.
-        seed: of the order.
-        start: number of batches to leave out, for a run that is taken up again.
+        batch_size: samples per batch, at most ``count``.
+        epochs: number of epochs.
+        seed: seed of the order.
+        start: number of batches to skip when resuming.
     """
 
     drop_last = True
@@ -46,7 +46,7 @@ class Batches:
 
 
 def batch_loader(samples: Samples, batches: Iterable[list[tuple[int, int]]], workers: int) -> DataLoader[Any]:
-    """The batches' samples, stacked; read ahead by so many processes (0: when they are asked for)."""
+    """Data loader over ``batches`` with ``workers`` processes (0: in the main process)."""
     return DataLoader(
         cast(Dataset[Batch], samples),
         batch_sampler=cast(Any, batches),
@@ -57,16 +57,15 @@ def batch_loader(samples: Samples, batches: Iterable[list[tuple[int, int]]], wor
 
 
 def loader_processes(threads: int) -> int:
-    """How many processes make samples ready beside a training on so many threads.
+    """Number of loader processes: one per thread, at low priority, none for a single thread.
 
-    As many as there are threads: they take what the training leaves of them. With one process less, on two cores, a
-    training took 8 % longer than from memory, with as many 4 % (benchmarks/image_pipeline.py).
+    One process less doubled the overhead of loading on two cores, from 4 % to 8 % (benchmarks/image_pipeline.py).
     """
     return min(threads, LOADERS_AT_MOST) if threads > 1 else 0
 
 
 def collate(samples: list[Batch]) -> Batch:
-    """One batch of samples; what the first lacks, all lack."""
+    """Stack samples; fields that are None in the first are None in all."""
     stacked: list[Any] = [
         None if column[0] is None else torch.stack(column) for column in zip(*samples, strict=True)
     ]
@@ -74,10 +73,10 @@ def collate(samples: list[Batch]) -> Batch:
 
 
 def seed_number(text: str) -> int:
-    """A seed from words; crc32 is the same in every process and version, ``hash`` is not."""
+    """A seed from text, by crc32: unlike ``hash``, it is the same in every process and version."""
     return zlib.crc32(text.encode())
 
 
 def _yield_to_training(_number: int) -> None:
-    """Loader processes take what the training leaves of the cores: where one is taken from it, the others wait."""
+    """Run loader processes at low priority: a training thread that loses its core delays all others."""
     os.nice(19)

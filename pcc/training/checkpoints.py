@@ -1,4 +1,4 @@
-"""The state of a training run on disk: one safetensors file, written atomically."""
+"""Checkpoints of a training run: one safetensors file, written atomically."""
 
 import json
 import math
@@ -19,10 +19,10 @@ CHECKPOINT = "checkpoint.safetensors"
 
 @dataclass
 class Position:
-    """Where training stands: ``step`` of phase number ``phase`` comes next.
+    """Position in the training: next is step ``step`` of phase number ``phase``.
 
     Attributes:
-        rows: lines of the loss file written so far.
+        rows: rows of losses.csv written so far.
         optimizer: state tensors by ``{parameter number}.{name}``.
         scaler: state of the gradient scaler (fp16 only).
     """
@@ -41,7 +41,7 @@ def save_checkpoint(
     accelerator: Accelerator,
     at: Position,
 ) -> None:
-    """Write model, optimizer and position as one file; no ``optimizer`` between phases, where each starts afresh."""
+    """Write model, optimizer and position to one file; ``optimizer`` is None between phases."""
     tensors = {
         f"model.{name}": value.detach().cpu().contiguous() for name, value in model.state_dict().items()
     }
@@ -57,7 +57,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path, model: nn.Module) -> Position:
-    """Load the model's part into ``model`` and return the position; the start where there is no file."""
+    """Load the weights into ``model`` and return the position; the start if there is no checkpoint."""
     if not path.exists():
         return Position()
     with safe_open(path, framework="pt") as file:
@@ -67,32 +67,32 @@ def load_checkpoint(path: Path, model: nn.Module) -> Position:
             part, name = key.split(".", 1)
             (state if part == "model" else position.optimizer)[name] = file.get_tensor(key)
     model.load_state_dict(state)
-    log.info("resuming at phase %d, step %d", position.phase, position.step)
+    log.info("resuming from checkpoint: phase %d, step %d", position.phase, position.step)
     return position
 
 
 class Best:
-    """The weights of a phase's best epoch so far, on disk; a run that is taken up again finds them.
+    """The best weights of a phase so far, kept on disk.
 
     Args:
         work: folder of the checkpoint.
-        phase: name.
+        phase: name of the phase.
     """
 
     def __init__(self, work: Path, phase: str) -> None:
         self.path = work / f"best-{phase}.safetensors"
 
     def offer(self, model: nn.Module, score: float) -> None:
-        """Keep the weights if they score higher than those kept."""
+        """Keep the weights if they score higher than the current best."""
         before = self._score()
-        log.info("chosen by true masks (oracle): %.4f, best so far %.4f", score, max(score, before))
+        log.info("selected on ground truth (oracle): %.4f, best so far %.4f", score, max(score, before))
         if score > before:
             tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
             with atomic_path(self.path) as temporary:
                 save_file(tensors, temporary, metadata={"score": repr(score)})
 
     def take(self, model: nn.Module) -> None:
-        """Load what was kept."""
+        """Load the best weights."""
         model.load_state_dict(load_file(self.path))
 
     def _score(self) -> float:
@@ -103,7 +103,7 @@ class Best:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, accelerator: Accelerator, position: Position) -> None:
-    """Put a loaded position's state into a freshly made optimizer."""
+    """Restore the state of a loaded position in a new optimizer."""
     if position.scaler and accelerator.scaler is not None:
         accelerator.scaler.load_state_dict(position.scaler)
     if position.optimizer:

@@ -1,4 +1,4 @@
-"""What a frozen encoder makes of the training images, computed once and kept in memory maps."""
+"""Cache of a frozen encoder's features in memory maps."""
 
 from pathlib import Path
 
@@ -17,14 +17,14 @@ from pcc.training.batches import batch_loader
 def cached_features(
     model: Trainable, samples: Samples, folder: Path, accelerator: Accelerator, batch_size: int, workers: int
 ) -> "CachedSamples":
-    """Encode every view of every image (fp16 on disk), unless ``folder`` already holds them.
+    """Encode every variant of every image (fp16 on disk), unless cached in ``folder``.
 
     Args:
-        model: its ``encode`` must not change while the cache is used.
-        samples: with ``views`` fixed views each.
-        folder: the memory maps; labels and masks go with the features, so that no image is read again.
+        model: its ``encode`` must not change while the cache is in use.
+        samples: with ``views`` fixed variants each.
+        folder: memory maps of features, labels and masks; images are not read again.
         accelerator: device and precision.
-        batch_size: images at a time.
+        batch_size: images per forward pass.
         workers: loader processes.
     """
     if not (folder / "features.npy").exists():
@@ -43,7 +43,7 @@ def _encode(
     loaded = begun_undisturbed(batch_loader(samples, batches, workers))
     start = 0
     with atomic_path(folder / "features.npy") as temporary:
-        for batch in track(loaded, "encode images once", len(batches)):
+        for batch in track(loaded, "cache features", len(batches)):
             with torch.no_grad(), accelerator.autocast():
                 features = model.encode(to_unit_range(batch.images.to(accelerator.device)))
             columns = {"features": features.to("cpu", torch.float16).numpy(), "labels": batch.labels.numpy()}
@@ -60,7 +60,7 @@ def _encode(
 
 
 class CachedSamples:
-    """The cached images as samples: epochs take turns at the views, as the samples themselves do."""
+    """Cached samples; epochs cycle through the variants."""
 
     def __init__(self, folder: Path, views: int) -> None:
         self.views = views

@@ -1,7 +1,7 @@
-"""The one training loop: classifiers and segmenters, one process or many, resumable at any step.
+"""The training loop for methods, segmenters and boundary networks; distributed, resumable at any step.
 
-Everything random in a step is a function of (seed, phase, step) or, for augmentation, of (seed, epoch, image), so a
-run taken up after a kill ends with the weights of an unbroken one.
+Randomness depends only on (seed, phase, step), for augmentation on (seed, epoch, image). A resumed run therefore ends
+with the same weights as an uninterrupted one.
 """
 
 import math
@@ -35,15 +35,15 @@ from pcc.training.losses import LossLog
 
 @dataclass(frozen=True)
 class Phase:
-    """One stretch of training with its own learning rate and its own trained parameters.
+    """A training phase with its own learning rate and trained parameters.
 
     Attributes:
-        name: handed to the model's ``parameter_groups`` and ``losses``.
-        epochs: passes over the training images.
+        name: passed to the model's ``parameter_groups`` and ``losses``.
+        epochs: number of epochs.
         lr: peak learning rate.
-        schedule: how it falls to zero over the phase (``constant`` does not).
-        batch_size: images per step in this phase; None: the recipe's.
-        select: which epoch's weights it ends with: the ``last`` one's, or the best by true ``masks``, an oracle.
+        schedule: decay to zero over the phase; ``constant``: no decay.
+        batch_size: images per step; None: as in the recipe.
+        select: weights after the phase: of the ``last`` epoch, or the best on ground-truth ``masks`` (oracle).
     """
 
     name: str
@@ -54,7 +54,7 @@ class Phase:
     select: Literal["last", "masks"] = "last"
 
     def lr_at(self, step: int, steps: int) -> float:
-        """Learning rate of step ``step`` of ``steps`` (poly: power 0.9)."""
+        """Learning rate at step ``step`` of ``steps`` (poly: power 0.9)."""
         done = step / steps
         fall = {"constant": 1.0, "cosine": 0.5 * (1 + math.cos(math.pi * done)), "poly": (1 - done) ** 0.9}
         return self.lr * fall[self.schedule]
@@ -66,14 +66,14 @@ class Recipe:
 
     Attributes:
         phases: in order.
-        batch_size: images per step over all processes together.
+        batch_size: images per step over all processes.
         optimizer: ``adamw``, ``adam`` or ``sgd``.
-        weight_decay: for groups that set none themselves.
+        weight_decay: default for parameter groups.
         momentum: SGD only.
-        clip_norm: global gradient norm at most this; None leaves gradients alone.
-        precision: ``no`` (fp32), ``bf16``, ``fp16``, or ``auto``: bf16 where the hardware has it.
+        clip_norm: maximum global gradient norm; None: no clipping.
+        precision: ``no`` (fp32), ``bf16``, ``fp16``, or ``auto``: bf16 if supported.
         checkpoint_every: steps between checkpoints.
-        cache_features: compute a frozen encoder once per image and view instead of every step.
+        cache_features: compute a frozen encoder once per image and flip instead of at every step.
     """
 
     phases: Sequence[Phase]
@@ -97,26 +97,26 @@ def fit(
     workers: int = 0,
     score: Callable[[str], float] | None = None,
 ) -> None:
-    """Train ``model`` in place; on return it is in evaluation mode.
+    """Train ``model`` in place; it returns in evaluation mode.
 
     Args:
         model: a `Trainable` module.
         samples: training images.
         recipe: phases, batch size, optimizer.
-        seed: of order, augmentation and dropout.
-        work: folder for the checkpoint, the losses and the feature cache; what is in it is taken up again.
+        seed: seed of order, augmentation and dropout.
+        work: folder of checkpoint, losses and feature cache; training resumes from it.
         workers: loader processes.
-        score: of the model as it stands in the phase of that name, by true masks; for phases that ``select`` by it.
+        score: metric of the current model in a phase, on ground truth; for phases with ``select: masks``.
 
     Raises:
-        InputError: a phase that selects by masks where there is no ``score``, a batch that cannot be shared evenly by
-            the processes, or a loss that is not finite.
-        SystemExit: SIGTERM came; the checkpoint is of the step it came in.
+        InputError: ``select: masks`` without ``score``, a batch size that is no multiple of the number of processes,
+            or a loss that is not finite.
+        SystemExit: on SIGTERM, after saving a checkpoint.
     """
     run = _Run(model, samples, recipe, seed, work, workers, score)
     position = load_checkpoint(work / CHECKPOINT, model)
     with noticing_sigterm() as interruption:
-        run.accelerator.wait_for_everyone()  # one that did not listen yet would die of the signal
+        run.accelerator.wait_for_everyone()  # SIGTERM kills a process without a handler
         while position.phase < len(recipe.phases):
             position = run.phase(position, interruption)
     run.finish()
@@ -124,7 +124,7 @@ def fit(
 
 
 class _Run:
-    """One call of `fit`: what all phases share."""
+    """One call of `fit`: state shared by all phases."""
 
     def __init__(
         self,
@@ -137,11 +137,11 @@ class _Run:
         score: Callable[[str], float] | None,
     ) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
-        # Nothing here reads what it has not written.
+        # Filling only guards against reads of uninitialised memory; there are none.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         if device() == "cpu":
             keep_freed_memory()
-        for phase in recipe.phases:  # a name that the model does not know is told before the first step
+        for phase in recipe.phases:  # fail early on unknown names
             model.parameter_groups(phase.name)
             if phase.select == "masks" and score is None:
                 raise InputError(
@@ -153,15 +153,15 @@ class _Run:
             cpu=device() == "cpu",
             mixed_precision=resolve_precision(recipe.precision),
             dataloader_config=DataLoaderConfiguration(split_batches=True),
-            # A batch may lack what a part of the network learns from.
+            # A batch may lack the input of some parameters.
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
         processes = self.accelerator.num_processes
         for size in {phase.batch_size or recipe.batch_size for phase in recipe.phases}:
             if size % processes:
                 raise InputError(
-                    f"training.batch_size: {size} images cannot be shared by {processes} processes; "
-                    "choose a multiple, so that the result does not depend on the number of GPUs"
+                    f"training.batch_size: {size} must be a multiple of the number of processes, {processes}; "
+                    "otherwise results depend on the number of GPUs"
                 )
         model.to(self.accelerator.device)
         if processes > 1 and self.accelerator.device.type == "cuda":
@@ -169,7 +169,7 @@ class _Run:
         self.losses: LossLog | None = None
 
     def phase(self, at: Position, interruption: Interruption) -> Position:
-        """Train from position ``at`` to the end of its phase, and return where the next begins."""
+        """Train from position ``at`` to the end of its phase; return the start of the next."""
         phase = self.recipe.phases[at.phase]
         self.losses = self.losses or LossLog(self.work, rows=at.rows, main=self.accelerator.is_main_process)
         module, optimizer, loader, batches = self._prepare(phase, at)
@@ -202,7 +202,7 @@ class _Run:
         return self._save(None, Position(at.phase + 1))
 
     def _prepare(self, phase: Phase, at: Position) -> tuple[Any, Any, Any, Batches]:
-        """Model, optimizer and loader as ``accelerator.prepare`` hands them back, and the batches that are left."""
+        """Model, optimizer and loader from ``accelerator.prepare``, and the remaining batches."""
         groups = self.model.parameter_groups(phase.name)
         _train_only(self.model, groups)
         samples, size = self._samples(phase), phase.batch_size or self.recipe.batch_size
@@ -262,7 +262,7 @@ class _Run:
         return at
 
     def _over_processes(self, named: dict[str, float], *, stop: bool) -> tuple[dict[str, float], bool]:
-        """The losses of the whole batch, and whether any process is to stop: all must do so at the same step."""
+        """Losses averaged over processes, and whether any process must stop: all stop at the same step."""
         if self.accelerator.num_processes == 1:
             return named, stop
         mine = torch.tensor([*named.values(), float(stop)], device=self.accelerator.device)
@@ -277,14 +277,14 @@ class _Run:
         self.accelerator.wait_for_everyone()
 
     def finish(self) -> None:
-        """Close what is open."""
+        """Close the logs and free memory."""
         if self.losses is not None:
             self.losses.close()
         self.accelerator.free_memory()
 
 
 def _train_only(model: nn.Module, groups: Sequence[ParameterGroup]) -> None:
-    """Only what a group names gets gradients, so that frozen parts build no graph."""
+    """Enable gradients only for parameters in groups; frozen parts build no graph."""
     model.train()
     model.requires_grad_(False)
     for group in groups:
@@ -303,12 +303,12 @@ def _optimizer(groups: Sequence[ParameterGroup], recipe: Recipe) -> torch.optim.
     ]
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(settings, lr=0.0, momentum=recipe.momentum)
-    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    return kind(settings, lr=0.0)
+    adam = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return adam(settings, lr=0.0)
 
 
 class _LossModule(nn.Module):
-    """``losses`` as ``forward``: data-parallel wrappers synchronise gradients of forward only."""
+    """``losses`` as ``forward``, because data-parallel wrappers synchronise gradients of ``forward`` only."""
 
     def __init__(self, model: Trainable) -> None:
         super().__init__()

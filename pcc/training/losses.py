@@ -1,4 +1,4 @@
-"""Every step's losses: losses.csv and TensorBoard."""
+"""Log of training losses: losses.csv and TensorBoard."""
 
 import csv
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from pcc.runtime.files import atomic_path
 
 
 class LossLog:
-    """Every step's losses: ``losses.csv`` (phase,epoch,step,lr,loss,<name>…) and TensorBoard.
+    """Losses of each step in ``losses.csv`` (phase,epoch,step,lr,loss,<name>…) and TensorBoard.
 
     Args:
-        folder: where both are written.
-        rows: lines of an earlier run that its checkpoint covers; later ones are cut off and written again.
-        main: whether this is the process that writes.
+        folder: output folder.
+        rows: rows covered by the checkpoint; later rows are overwritten.
+        main: whether this process writes.
     """
 
     def __init__(self, folder: Path, *, rows: int, main: bool) -> None:
@@ -29,14 +29,14 @@ class LossLog:
     def add(
         self, phase: str, epoch: int, lr: float, named: Mapping[str, float], watched: Mapping[str, float]
     ) -> None:
-        """Note one step; its number counts through all phases.
+        """Log one step; steps are numbered over all phases.
 
         Args:
-            phase: name.
+            phase: name of the phase.
             epoch: within the phase.
             lr: learning rate.
-            named: the parts of the loss.
-            watched: what is no part of the loss.
+            named: loss terms.
+            watched: other scalars.
         """
         if not self.main:
             return
@@ -53,7 +53,7 @@ class LossLog:
             self.board.add_scalar(f"train/{name}", value, len(self.buffer) - 1)
 
     def flush(self) -> int:
-        """Write all rows atomically and return how many there are."""
+        """Write all rows atomically and return their number."""
         names = list(dict.fromkeys(name for row in self.buffer for name in row))
         with atomic_path(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, names, restval="")
@@ -67,6 +67,6 @@ class LossLog:
             return [{k: v for k, v in row.items() if v or k in LOSS_COLUMNS} for row in csv.DictReader(file)]
 
     def close(self) -> None:
-        """Close TensorBoard's file."""
+        """Close TensorBoard."""
         if self.main:
             self.board.close()

@@ -1,4 +1,4 @@
-"""A look at the masks before anyone trains on them: value range, coverage, class histogram."""
+"""Checks of training masks: value range, coverage, class histogram."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,16 +13,14 @@ from pcc.runtime.progress import log
 
 
 def check_training_masks(files: Mapping[str, Path], manifest: Manifest) -> None:
-    """Refuse masks that no segmenter can learn from; log the class histogram and what looks odd.
-
-    A class that is tagged but covers no pixel at all is a warning, not an error: a small data set may hold it once.
+    """Validate training masks and log the class histogram; warn about labelled classes without pixels.
 
     Args:
         files: mask by image id.
-        manifest: classes and tags.
+        manifest: classes and labels.
 
     Raises:
-        InputError: values that are no class id, or masks that hold nothing but background and ignored pixels.
+        InputError: invalid class ids, or no foreground pixel in any mask.
     """
     dataset = manifest.dataset
     histogram = np.zeros(256, dtype=np.int64)
@@ -33,31 +31,33 @@ def check_training_masks(files: Mapping[str, Path], manifest: Manifest) -> None:
         if (wrong := np.flatnonzero(counts[dataset.num_classes : IGNORE])).size:
             first = wrong[0] + dataset.num_classes
             problems.append(
-                f"{path}: value {first} is no class id of {dataset.name} (0..{dataset.num_foreground}, 255)"
+                f"{path}: invalid value {first}; class ids of {dataset.name} are 0..{dataset.num_foreground} and 255"
             )
     if problems:
         raise InputError(problems)
     total = histogram.sum()
     names = [BACKGROUND, *dataset.classes]
-    shares = {name: histogram[i] / total for i, name in enumerate(names)} | {
+    fractions = {name: histogram[i] / total for i, name in enumerate(names)} | {
         "ignored": histogram[IGNORE] / total
     }
-    log.info("masks of %d images: %s", len(files), ", ".join(f"{n} {s:.1%}" for n, s in shares.items() if s))
+    log.info(
+        "masks of %d images: %s", len(files), ", ".join(f"{n} {s:.1%}" for n, s in fractions.items() if s)
+    )
     if not histogram[1 : dataset.num_classes].any():
         raise InputError(
-            f"all {len(files)} training masks hold only background: a segmenter would learn nothing else; look at the "
-            "localization maps (`pcc inspect`) and at the refinement's settings"
+            f"all {len(files)} training masks hold only background; check the maps (`pcc inspect`) and the "
+            "refinement settings"
         )
-    tagged = {name for record in manifest.records if record.image_id in files for name in record.labels}
-    if lost := [name for name in dataset.classes if name in tagged and not shares[name]]:
-        log.warning("classes that are tagged but cover no pixel of any training mask: %s", ", ".join(lost))
+    labelled = {name for record in manifest.records if record.image_id in files for name in record.labels}
+    if lost := [name for name in dataset.classes if name in labelled and not fractions[name]]:
+        log.warning("labelled classes without a pixel in any training mask: %s", ", ".join(lost))
 
 
 def pseudo_masks_of(records: Sequence[Record], folders: Sequence[Path]) -> dict[str, Path]:
-    """Mask by image id, from the folders of all shards.
+    """Pseudo mask by image id, from the folders of all shards.
 
     Raises:
-        InputError: an image without one.
+        InputError: an image has no pseudo mask.
     """
     found = {file.stem: file for folder in folders for file in folder.glob("*.png")}
     if missing := [record.image_id for record in records if record.image_id not in found]:

@@ -1,4 +1,4 @@
-"""From a network and its training settings to a trained network on disk."""
+"""Train a network and write its artifact."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ class Training(Recipe):
     """The ``training`` block of a configuration.
 
     Attributes:
-        image_size: side of the square that the network sees, pixels.
-        augmentation: how images vary.
+        image_size: side of the square network input, pixels.
+        augmentation: data augmentation.
     """
 
     image_size: int
@@ -50,19 +50,19 @@ def train_to(
 ) -> None:
     """Train ``model`` and write weights, description, losses, TensorBoard and provenance into ``output``.
 
-    A killed run leaves its checkpoint in a hidden sibling of ``output``; the next run resumes from it.
+    A killed run leaves its checkpoint in a hidden folder beside ``output``; a rerun resumes from it.
 
     Args:
         output: folder of the artifact.
         model: a method, a segmenter or a boundary network.
-        description: what is needed to build it again (`pcc.artifacts.networks`).
+        description: written to model.json, to rebuild the network (`pcc.artifacts.networks`).
         data: the data set.
         records: training images.
         training: settings of `Training`.
-        inputs: files the result depends on.
-        seed: of everything random.
-        threads: CPU threads; where there are several, as many processes load images beside them.
-        masks: mask file by image id, for networks that learn from masks.
+        inputs: files that the result depends on.
+        seed: seed of all randomness.
+        threads: CPU threads; see `loader_processes`.
+        masks: mask file by image id, for networks trained on masks.
         score: see `fit`.
     """
     settings = call_with(Training, training, "training")
@@ -71,7 +71,7 @@ def train_to(
     train = partial(fit, model, samples, settings, seed=seed, workers=loader_processes(threads), score=score)
     processes = PartialState(cpu=device() == "cpu")
     if not processes.is_main_process:
-        processes.wait_for_everyone()  # the main process prepares the folder, and later writes what is in it
+        processes.wait_for_everyone()  # the main process prepares and later writes the folder
         train(work=partial_path(output))
         return
     job = Job({**description, "training": training, "seed": seed}, inputs, seed=seed)
@@ -81,6 +81,6 @@ def train_to(
         write_weights(output / WEIGHTS, model.state_dict())
         write_json(output / DESCRIPTION, description)
         job.write_provenance(output / "provenance.json")
-        for made in (work / "tensorboard", work / LOSSES):
-            if made.exists():  # a run killed right here has moved some already
-                publish(made, output / made.name)
+        for path in (work / "tensorboard", work / LOSSES):
+            if path.exists():  # an interrupted run may have moved it already
+                publish(path, output / path.name)

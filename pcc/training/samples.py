@@ -1,4 +1,4 @@
-"""Training samples: images, tags, perhaps masks, resized and varied; the same for the same (seed, epoch, image)."""
+"""Training samples: images, labels and masks, augmented deterministically by (seed, epoch, image)."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,33 +29,32 @@ from pcc.training.batches import seed_number
 
 
 class Inside(tv_tensors.Mask):
-    """1 on an image's pixels; padding makes it 0."""
+    """1 on pixels of the image, 0 on padding."""
 
 
-# ImageNet's statistics: padding of the mean colour is zero to a normalised network, and noise like its images is unit.
+# Padding with ImageNet's mean colour is zero after normalisation; erasing noise has unit variance.
 MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
-MEAN_COLOUR = [round(255 * share) for share in IMAGENET_DEFAULT_MEAN]
+MEAN_COLOUR = [round(255 * value) for value in IMAGENET_DEFAULT_MEAN]
 PADDING = {tv_tensors.Image: MEAN_COLOUR, tv_tensors.Mask: IGNORE, Inside: 0}
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How a training image varies.
+    """Data augmentation.
 
     Attributes:
-        crop: ``none`` squeezes the whole image into the square; ``resized`` takes a part of its area and squeezes
-            that; ``random`` scales the image, keeps its shape, and cuts the square out of it (padded where small).
-        scale: range of the area's share (``resized``) or of the scale factor (``random``).
-        long_side: range of the longer side that ``random`` scales to, pixels, in place of a factor.
-        flip: mirror every other time.
-        rotate90: by a random multiple of 90°, half the time.
-        jitter: strength of brightness, contrast, saturation and hue changes, each half the time; 0: none.
-        randaugment: a policy in timm's words, such as ``rand-m9-mstd0.5-inc1``: changes of shape and colour drawn
-            from many. Masks would not follow them.
-        erase: how often a rectangle is overwritten with noise, as timm does it.
+        crop: ``none`` resizes the whole image to the square; ``resized`` is a random resized crop; ``random`` scales
+            the image with its aspect ratio, then crops or pads it to the square.
+        scale: range of the area fraction (``resized``) or of the scale factor (``random``).
+        long_side: range of the longer side (pixels) for ``random``, instead of a scale factor.
+        flip: horizontal flip in every other epoch.
+        rotate90: rotation by a random multiple of 90°, with probability 0.5.
+        jitter: strength of brightness, contrast, saturation and hue jitter, each with probability 0.5; 0: none.
+        randaugment: RandAugment policy of timm, such as ``rand-m9-mstd0.5-inc1``; not for training on masks.
+        erase: probability of timm's random erasing.
 
     Raises:
-        InputError: a policy that timm does not know.
+        InputError: an invalid policy.
     """
 
     crop: Literal["none", "resized", "random"] = "none"
@@ -71,38 +70,38 @@ class Augmentation:
         self.policy()
 
     def policy(self) -> Any:
-        """timm's transform of PIL images; None where there is none."""
+        """timm's RandAugment transform of PIL images, if any."""
         if self.randaugment is None:
             return None
         try:
             return rand_augment_transform(self.randaugment, {"img_mean": tuple(MEAN_COLOUR)})
         except (AssertionError, ValueError) as error:
             raise InputError(
-                f"training.augmentation.randaugment: {self.randaugment!r} is no policy of timm's; "
-                "write one like rand-m9-mstd0.5-inc1"
+                f"training.augmentation.randaugment: invalid policy {self.randaugment!r}; "
+                "use one of timm's, such as rand-m9-mstd0.5-inc1"
             ) from error
 
     @property
     def views(self) -> int:
-        """Number of different results where they can be counted (mirrored or not), else 0."""
-        drawn = self.rotate90 or self.jitter or self.randaugment or self.erase
-        countable = self.crop == "none" and not drawn
-        return (2 if self.flip else 1) if countable else 0
+        """Number of distinct augmented versions of an image (with and without flip); 0 if unlimited."""
+        if self.crop != "none" or self.rotate90 or self.jitter or self.randaugment or self.erase:
+            return 0
+        return 2 if self.flip else 1
 
 
 class TrainingSamples(Dataset[Batch]):
-    """Samples of `pcc.training.loop.fit`, by (epoch, index); their images are bytes but where noise is erased in.
+    """Samples of `pcc.training.loop.fit` by (epoch, index); images are uint8, or float with ``erase``.
 
     Args:
-        manifest: for the tags.
+        manifest: image-level labels.
         records: the training images.
-        image_size: side of the square that the network sees, pixels.
-        augmentation: how images vary.
-        seed: of the variation.
-        masks: mask file by image id, for segmenters; None leaves masks out.
+        image_size: side of the square network input, pixels.
+        augmentation: data augmentation.
+        seed: seed of the augmentation.
+        masks: mask file by image id, for segmenters.
 
     Raises:
-        InputError: a policy that masks cannot follow.
+        InputError: RandAugment with masks.
     """
 
     def __init__(
@@ -119,7 +118,9 @@ class TrainingSamples(Dataset[Batch]):
         self.views = augmentation.views
         self.policy = augmentation.policy()
         if self.policy and masks is not None:
-            raise InputError("training.augmentation.randaugment: masks cannot follow it; leave it to methods")
+            raise InputError(
+                "training.augmentation.randaugment: not supported with masks; use it for methods only"
+            )
 
     def __len__(self) -> int:
         return len(self.records)
@@ -171,11 +172,11 @@ class TrainingSamples(Dataset[Batch]):
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Every generator that an augmentation draws from, and afterwards as it was."""
+    """Seed all generators used by augmentations; restore them afterwards."""
     drawn = torch.default_generator.get_state()
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - timm draws from numpy's global one
     try:
-        # Not by `torch.manual_seed`, which seeds all devices besides, and takes longer than a crop.
+        # torch.manual_seed also seeds all devices and takes longer than a crop.
         torch.default_generator.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002

@@ -42,7 +42,7 @@ def test_every_fusion_trains_its_cluster_tokens(settings: dict[str, Any]) -> Non
     sum(losses.values()).backward()
     assert method.cluster_tokens.grad is not None
     assert method.cluster_tokens.grad.abs().sum() > 0
-    probabilities = method.eval().activations(batch().images)
+    probabilities = method.eval().raw_maps(batch().images)
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones_like(probabilities[:, 0]))
 
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pcc.maps import normalize_cams, with_background
 from pcc.methods import semples
 from pcc.methods.base import Method
 from pcc.methods.semples import SemPLeS, soft_masks
@@ -64,11 +63,9 @@ class Pixels(Method):
     def is_encoder_frozen(self, phase: str) -> bool:
         return True
 
-    def activations(self, images: Tensor) -> Tensor:
-        return self.classifier(self.encode(images))
-
-    def to_maps(self, activations: Tensor, labels: Tensor) -> Tensor:
-        return with_background(normalize_cams(activations) * labels[:, :, None, None])
+    def raw_maps_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.encode(images)
+        return self.classifier(features), features
 
 
 class World:
@@ -231,11 +228,13 @@ def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         SemPLeS(CLASSES, [], {"name": "colours"})
     with pytest.raises(InputError, match="clip or prompt_length differs"):
         made(monkeypatch, prompts={"model": {"clip": {"name": "colours"}, "prompt_length": 30}})
-    with pytest.raises(InputError, match=r"model\.names: dog not among"):
+    with pytest.raises(InputError, match=r"model\.names: unknown classes dog"):
         made(monkeypatch, names={"dog": "hound"})
-    with pytest.raises(InputError, match="no 'warmup'; allowed: match, prompts, refine"):
+    with pytest.raises(
+        InputError, match="unknown phase 'warmup' of semples; allowed: match, prompts, refine"
+    ):
         made(monkeypatch).parameter_groups("warmup")
-    with pytest.raises(InputError, match=r"model\.prompt_length: 80 words; at most 71 fit"):
+    with pytest.raises(InputError, match=r"model\.prompt_length: 80 tokens; at most 71 fit"):
         made(monkeypatch, prompt_length=80)
 
 

@@ -81,7 +81,7 @@ def test_the_fine_map_pair_by_pair() -> None:
     expected = torch.zeros(2, 3, 12)
     for n, k, i, j in torch.cartesian_prod(*(torch.arange(size) for size in (2, 3, 12, 12))).tolist():
         expected[n, k, i] += p[n, i, j] * q[n, k, j] * coarse[n, k].flatten()[j]
-    torch.testing.assert_close(method.activations(images()), expected.unflatten(2, (3, 4)))
+    torch.testing.assert_close(method.raw_maps(images()), expected.unflatten(2, (3, 4)))
     by_hand = sum(seen.token_to_patch[0, h] * weights[0, h] for h in range(weights.shape[1]))
     torch.testing.assert_close(q[0], by_hand / weights.shape[1])
 
@@ -117,5 +117,5 @@ def test_what_semples_trains_is_the_convolution_and_the_gate() -> None:
 
 
 def test_a_network_without_such_attention_is_refused() -> None:
-    with pytest.raises(InputError, match="test_resnet is no plain ViT"):
+    with pytest.raises(InputError, match="test_resnet must be a plain ViT"):
         weaktr(backbone={"name": "test_resnet"})

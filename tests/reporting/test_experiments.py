@@ -59,7 +59,7 @@ def test_an_experiment_is_a_chain_down_to_its_last_step(tree: Path) -> None:
 
 def test_names() -> None:
     assert name_of(f"{CHAIN}/crf/light") == "pcc / cam / crf / light, seed 0"
-    assert name_of("masks/seed-3/light") == "true masks / light, seed 3"
+    assert name_of("masks/seed-3/light") == "fully supervised / light, seed 3"
 
 
 def test_what_follows_an_oracle_is_one(tree: Path) -> None:

@@ -166,7 +166,7 @@ BAD_INPUTS: dict[str, tuple[Spoil, list[str]]] = {
     ),
     "too many shards": (
         set_dataset(shards={"train": 3, "val": 1}),
-        ["dataset.shards.train: 3 shards for 2 images; give fewer"],
+        ["dataset.shards.train: 3 shards for 2 images; use fewer shards"],
     ),
     "unknown verify": (set_dataset(verify="twice"), ["dataset.verify: 'twice' is not one of full, headers"]),
     "unknown key": (set_dataset(shard=1), ["unknown setting 'shard'; allowed: name, format"]),

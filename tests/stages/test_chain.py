@@ -84,7 +84,7 @@ def test_training_writes_a_network_that_reads_back_the_same(manifest: Path, clas
     }
     method, again = load_classifier(classifier), load_classifier(classifier)
     images = torch.rand(1, 3, 32, 32)
-    torch.testing.assert_close(method.activations(images), again.activations(images))
+    torch.testing.assert_close(method.raw_maps(images), again.raw_maps(images))
     provenance = json.loads((classifier / "provenance.json").read_text())
     assert provenance["seed"] == 0
     assert set(provenance["inputs"].values()) == {digest(manifest), digest(manifest.parent / "clusters.json")}
@@ -249,7 +249,7 @@ def test_true_masks_train_the_same_network_with_their_own_mark(manifest: Path, t
         (lambda folder: (folder / "im1.png").unlink(), "1 training images have no pseudo mask, first im1"),
         (
             lambda folder: write_mask(folder / "im1.png", np.full((32, 32), 9, np.uint8)),
-            "value 9 is no class id of tiny",
+            "invalid value 9; class ids of tiny",
         ),
         (
             lambda folder: [write_mask(file, np.zeros((32, 32), np.uint8)) for file in folder.glob("*.png")],
@@ -302,13 +302,18 @@ def test_the_random_walk_from_confident_labels_to_masks(
         model={"backbone": BACKBONE, "width": 4, "radius": 3},
         training=training,
     )
-    boundaries(manifest, tmp_path / "boundary", tmp_path / "walls.safetensors", shard="000")
-    walls = dict(read_maps(tmp_path / "walls.safetensors"))
+    boundaries(manifest, tmp_path / "boundary", tmp_path / "boundaries.safetensors", shard="000")
+    walls = dict(read_maps(tmp_path / "boundaries.safetensors"))
     assert {found.values.shape for found in walls.values()} == {(1, 8, 8)}
     assert list(walls) == [image_id for image_id, _ in read_maps(maps["000"])]
     masks = tmp_path / "walked"
     pseudo_masks(
-        manifest, maps["000"], masks, type="random_walk", boundaries=tmp_path / "walls.safetensors", steps=4
+        manifest,
+        maps["000"],
+        masks,
+        type="random_walk",
+        boundaries=tmp_path / "boundaries.safetensors",
+        steps=4,
     )
     for image_id, found in read_maps(maps["000"]):
         expected = refine(np.zeros((32, 32, 3), np.uint8), found.values, walls[image_id].values[0], steps=4)
@@ -321,7 +326,7 @@ def test_the_random_walk_from_confident_labels_to_masks(
         maps["000"],
         together,
         type="random_walk",
-        boundaries=tmp_path / "walls.safetensors",
+        boundaries=tmp_path / "boundaries.safetensors",
         steps=4,
     )
     assert [digest(f) for f in sorted(together.glob("*.png"))] == [
@@ -330,11 +335,11 @@ def test_the_random_walk_from_confident_labels_to_masks(
     monkeypatch.undo()
     with pytest.raises(InputError, match="setting 'boundary' is missing"):
         pseudo_masks(manifest, maps["000"], tmp_path / "none", type="random_walk")
-    with pytest.raises(InputError, match="is missing; run `pcc boundaries` again"):
+    with pytest.raises(InputError, match="is missing; rerun `pcc boundaries`"):
         pseudo_masks(
             manifest,
             maps["001"],
             tmp_path / "other",
             type="random_walk",
-            boundaries=tmp_path / "walls.safetensors",
+            boundaries=tmp_path / "boundaries.safetensors",
         )

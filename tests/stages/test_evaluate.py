@@ -171,5 +171,5 @@ def test_a_kind_that_does_not_exist(results: Any) -> None:
 
 def test_clusters_of_another_data_set(results: Any, tmp_path: Path) -> None:
     write_clusters(tmp_path / "other.json", [{"name": "a", "members": ["cat", "whale"]}])
-    with pytest.raises(InputError, match="whale not among"):
+    with pytest.raises(InputError, match="unknown classes whale"):
         run(results, "predictions", clusters=tmp_path / "other.json")

@@ -94,7 +94,7 @@ def test_problems_of_settings_and_of_data_come_together(data: dict[str, Any], tm
         prepare(tmp_path / "data", **data, eval_classes=["brid"])
     assert [problem.split(";")[0] for problem in caught.value.problems] == [
         "dataset.eval_classes: unknown class 'brid', did you mean 'bird'?",
-        "dataset.shards.train: 0 is not a number of shards",
+        "dataset.shards.train: 0 is invalid",
         "dataset.shards.val: 9 shards for 3 images",
         "dataset.shards: 'test' is not one of train, val",
         f"{tmp_path}/tags.csv line 5: {tmp_path}/images/val1.png: file is empty (0 bytes)",

@@ -79,7 +79,9 @@ def test_a_batch_that_cannot_be_shared_is_one_line(command: Callable[..., list[s
     uneven = command(tmp_path / "uneven", batch_size=3)
     done = subprocess.run(uneven, env=with_processes(2), capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("pcc train: training.batch_size: 3 images cannot be shared by 2 processes")
+    assert done.stderr.startswith(
+        "pcc train: training.batch_size: 3 must be a multiple of the number of processes, 2"
+    )
     assert done.stderr.count("\n") == 1
 
 

@@ -117,12 +117,12 @@ class Columns(Method):
         super().__init__()
         self.slanted = slanted
 
-    def activations(self, view: torch.Tensor) -> torch.Tensor:
-        ramp = torch.linspace(0, 1, view.shape[-1]) if self.slanted else torch.ones(view.shape[-1])
-        return torch.stack([view[:, 0], view[:, 1] * ramp], dim=1)
+    def raw_maps_and_features(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        ramp = torch.linspace(0, 1, images.shape[-1]) if self.slanted else torch.ones(images.shape[-1])
+        return torch.stack([images[:, 0], images[:, 1] * ramp], dim=1), images
 
-    def to_maps(self, activations: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return activations
+    def to_maps(self, raw_maps: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return raw_maps
 
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:
         raise AssertionError("not trained here")

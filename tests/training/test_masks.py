@@ -41,8 +41,8 @@ def test_every_mask_with_a_value_that_is_no_class_is_named(manifest: Manifest, t
     with pytest.raises(InputError) as caught:
         check_training_masks(masks(tmp_path, im0=4, im1=2, im2=254), manifest)
     assert [p.split(": ", 1)[1] for p in caught.value.problems] == [
-        "value 4 is no class id of tiny (0..3, 255)",
-        "value 254 is no class id of tiny (0..3, 255)",
+        "invalid value 4; class ids of tiny are 0..3 and 255",
+        "invalid value 254; class ids of tiny are 0..3 and 255",
     ]
 
 

@@ -68,7 +68,7 @@ rule report:
             "<results>/report/confusion.png",
             caption="../report/confusion.rst",
             category="Summary",
-            labels={"figure": "Where it fails"},
+            labels={"figure": "Failures"},
         ),
         costs=report(
             "<results>/report/costs.png",
@@ -80,7 +80,7 @@ rule report:
             "<results>/report/weak_full.png",
             caption="../report/weak_full.rst",
             category="Summary",
-            labels={"figure": "Weak against full supervision"},
+            labels={"figure": "Weak and full supervision"},
         ),
         curves=report(
             "<results>/report/curves.png",
