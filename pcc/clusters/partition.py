@@ -45,7 +45,10 @@ def validate(clusters: Partition, names: Sequence[str]) -> None:
     """Check that ``clusters`` holds every one of ``names`` exactly once; one-member clusters are legal.
 
     Raises:
-        InputError: one line for each name missing, repeated or unknown, and for each empty cluster.
+        InputError: one line for each missing, repeated or unknown name and each empty cluster.
+
+    Example:
+        >>> validate([["cat", "dog"], ["boat"]], ["boat", "cat", "dog"])
     """
     groups = members(clusters)
     counts, known = Counter(name for group in groups for name in group), set(names)
@@ -71,7 +74,12 @@ def shown(name: str) -> str:
 
 
 def same(a: Partition, b: Partition) -> bool:
-    """Whether two partitions group the names alike, whatever the names and the order of clusters."""
+    """Whether two partitions are equal, ignoring order and cluster names.
+
+    Example:
+        >>> same([["cat", "dog"], ["boat"]], {"vehicle": ["boat"], "animal": ["dog", "cat"]})
+        True
+    """
     return {frozenset(group) for group in members(a)} == {frozenset(group) for group in members(b)}
 
 
@@ -85,7 +93,11 @@ def consensus(partitions: Sequence[Partition]) -> Consensus:
         partitions: one or more, exact partitions of the same names.
 
     Raises:
-        InputError: there are none, or one does not partition the names of the first.
+        InputError: no partition, or partitions of different names.
+
+    Example:
+        >>> consensus([[["cat", "dog"], ["boat"]], [["cat", "dog"], ["boat"]], [["cat"], ["dog", "boat"]]]).clusters
+        [('boat',), ('cat', 'dog')]
     """
     if not partitions:
         raise InputError("clusters: a consensus needs at least one partition")

@@ -1,4 +1,4 @@
-"""What the gallery's page knows of a run: one constant in ``data.js``, as a local page may fetch nothing."""
+"""Data of the gallery page: one constant in ``data.js``, as local pages cannot fetch files."""
 
 import json
 import math
@@ -28,20 +28,20 @@ def page_data(
     experiments: Sequence[Experiment],
     facts: Sequence[Mapping[str, Facts]],
 ) -> dict[str, Any]:
-    """Everything but the pixels, by columns: the i-th entry of a list belongs to the i-th image.
+    """Everything but the pixels, by columns: entry i of a list belongs to image i.
 
     Args:
         results: folder of the data set's results.
-        dataset: class names.
-        records: the images shown.
-        steps: what there is to show of them.
-        experiments: the chains of steps.
-        facts: by image id, for the photos, the truth, and every step.
+        dataset: the data set.
+        records: images shown.
+        steps: steps shown.
+        experiments: chains of steps.
+        facts: facts by image id, for the images, the ground truth, and each step.
 
     Raises:
-        InputError: a clusters.json or quality.csv that cannot be read.
+        InputError: an invalid clusters.json or quality.csv.
     """
-    photos, truth, *of_steps = facts
+    images, truth, *of_steps = facts
     names = [record.image_id for record in records]
     ids = {name: class_id for class_id, name in enumerate(dataset.classes, 1)}
     return {
@@ -53,8 +53,8 @@ def page_data(
         "ids": names,
         "splits": [record.split for record in records],
         "tags": [[ids[name] for name in record.labels] for record in records],
-        "sizes": _column(photos, names, "size"),
-        "problems": _column(photos, names, "problem"),
+        "sizes": _column(images, names, "size"),
+        "problems": _column(images, names, "problem"),
         "truth": _layer("truth", truth, names),
         "steps": [
             {
@@ -77,7 +77,7 @@ def page_data(
 
 
 def write_page(output: Path, data: Mapping[str, Any]) -> None:
-    """Write the page, its parts, and ``data.js``, each atomically; the page last, so that it never lacks a part."""
+    """Write ``data.js`` and the page atomically; index.html last, so that its parts exist."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     write_text(output / "data.js", f"const GALLERY = {text};\n")
     parts = sorted(PAGE.iterdir(), key=lambda part: part.name == "index.html")
@@ -87,7 +87,7 @@ def write_page(output: Path, data: Mapping[str, Any]) -> None:
 
 
 def _layer(folder: str, facts: Mapping[str, Facts], names: Sequence[str]) -> dict[str, Any]:
-    """What every layer has: its folder, the share of things by image (None: nothing there), and faults by id."""
+    """Folder, foreground fraction by image (None: no mask), and faults by image id."""
     keys = ("problem", "unscored")
     return {
         "folder": folder,
@@ -101,7 +101,7 @@ def _column(facts: Mapping[str, Facts], names: Sequence[str], key: str) -> list[
 
 
 def _partitions(results: Path, ids: Mapping[str, int]) -> dict[str, list[dict[str, Any]]]:
-    """Clusters by partition, as class ids; partitions without any are left out."""
+    """Clusters by partition, as class ids; empty partitions are skipped."""
     found = {}
     for path in sorted(results.glob("clusters/*/clusters.json")):
         try:
@@ -111,7 +111,7 @@ def _partitions(results: Path, ids: Mapping[str, int]) -> dict[str, list[dict[st
             ]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"{path}: not the data set's clusters ({type(error).__name__}: {error}); run `pcc clusters` again"
+                f"{path}: invalid clusters.json ({type(error).__name__}: {error}); rerun `pcc clusters`"
             ) from error
         if clusters:
             found[path.parent.name] = clusters
@@ -119,10 +119,10 @@ def _partitions(results: Path, ids: Mapping[str, int]) -> dict[str, list[dict[st
 
 
 def _confidence(path: Path, names: Sequence[str]) -> list[float | None] | None:
-    """The mean confidence of each image's classes, label-free; None where there is no such file.
+    """Mean confidence by image from quality.csv, if it exists.
 
     Raises:
-        InputError: a column is missing, or a confidence is not in 0..1.
+        InputError: a missing column or an invalid confidence.
     """
     if not path.is_file():
         return None
@@ -134,7 +134,7 @@ def _confidence(path: Path, names: Sequence[str]) -> list[float | None] | None:
             value = math.nan
         if not 0 <= value <= 1:
             raise InputError(
-                f"{path} line {line}: confidence '{row['confidence']}' is not in 0..1; write the file again"
+                f"{path} line {line}: confidence '{row['confidence']}' must be in 0..1; rerun `pcc quality`"
             )
         values.setdefault(row["image_id"], []).append(value)
     return [round(sum(v) / len(v), 4) if (v := values.get(name)) else None for name in names]

@@ -1,4 +1,4 @@
-"""Pictures as bytes for a page: photos, masks and maps, as small as they can be without saying less."""
+"""Encode images, masks and maps for the gallery page."""
 
 import base64
 import io
@@ -11,39 +11,38 @@ from PIL import Image
 from pcc.figures.pictures import HEAT, borders
 from pcc.ids import palette
 
-THUMBNAIL, PHOTO = 192, 1280  # longest sides in pixels
-SEEN_THROUGH = bytes([0, *[255] * 255])  # alpha by class id: background shows the photo
+THUMBNAIL, PHOTO = 192, 1280  # longer sides, pixels
+ALPHA = bytes([0, *[255] * 255])  # by class id: background is transparent
 
 
 def photo_bytes(image: UInt8[np.ndarray, "H W 3"], side: int, quality: int = 85) -> bytes:
-    """A JPEG whose longer side is at most ``side`` pixels; never enlarged."""
+    """JPEG with a longer side of at most ``side`` pixels."""
     picture = Image.fromarray(image)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     return _encoded(picture, "JPEG", quality=quality, optimize=True)
 
 
 def overlay_bytes(mask: UInt8[np.ndarray, "H W"], side: int = THUMBNAIL) -> bytes:
-    """A small PNG in the class colours, to lay over a photo: background is transparent, borders are white."""
+    """Small PNG overlay in class colours: background is transparent, borders are white."""
     height, width = mask.shape
     shrink = min(1.0, side / max(mask.shape))
     size = max(1, round(width * shrink)), max(1, round(height * shrink))
     ids = np.array(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
     colours = palette()
     unused = np.setdiff1d(np.arange(1, 256), ids)
-    if unused.size:  # else every colour is a class's
+    if unused.size:  # white needs an unused id
         white = int(unused[0])
         ids[borders(ids)] = white
         colours[3 * white : 3 * white + 3] = (255, 255, 255)
     coloured = Image.frombytes("P", size, ids.tobytes())
     coloured.putpalette(colours)
-    return _encoded(coloured, "PNG", transparency=SEEN_THROUGH)
+    return _encoded(coloured, "PNG", transparency=ALPHA)
 
 
 def grey_address(values: UInt8[np.ndarray, "H W"]) -> str:
-    """Numbers 0..255, such as class ids, as a grey PNG written out as a ``data:`` address.
+    """Values 0..255, such as class ids, as a grey PNG in a ``data:`` URL.
 
-    A page that was opened from the file system may show picture files but not read their pixels; of an address that
-    holds the picture itself it may.
+    Pages opened from the file system can read the pixels of ``data:`` URLs, but not of files.
     """
     png = _encoded(Image.fromarray(values), "PNG")
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
@@ -52,10 +51,7 @@ def grey_address(values: UInt8[np.ndarray, "H W"]) -> str:
 def quantized(
     values: Float[np.ndarray, "k h w"],
 ) -> tuple[UInt8[np.ndarray, "k h w"], float, float]:
-    """Maps as 8-bit steps between two ends, and the ends: 0 and 1 unless a value lies outside.
-
-    Numbers that are not finite count as the lower end.
-    """
+    """Maps in 8 bits and their range: 0 to 1, or wider if values lie outside; non-finite values are the minimum."""
     finite = values[np.isfinite(values)]
     low, high = min(0.0, float(finite.min(initial=0))), max(1.0, float(finite.max(initial=0)))
     steps = (np.where(np.isfinite(values), values, low) - low) / (high - low) * 255
@@ -63,13 +59,13 @@ def quantized(
 
 
 def heat_colours() -> list[str]:
-    """The 256 colours of heat, cold to hot, as ``#rrggbb``: the perceptually uniform map of all our figures."""
+    """The 256 colours of the heat map as ``#rrggbb``."""
     table = (colormaps[HEAT](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
     return [f"#{row.tobytes().hex()}" for row in table]
 
 
 def class_colours() -> list[str]:
-    """The colour of each of the 256 class ids as ``#rrggbb``."""
+    """Colours of the 256 class ids as ``#rrggbb``."""
     table = bytes(palette())
     return [f"#{table[i : i + 3].hex()}" for i in range(0, len(table), 3)]
 

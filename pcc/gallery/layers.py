@@ -1,4 +1,4 @@
-"""The gallery's layers: photos, true masks, and each step's masks and maps, made once and again when they change."""
+"""Layers of the gallery: images, ground truth, masks and maps of each step; updated only when they change."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from pcc.runtime.errors import InputError
 from pcc.runtime.files import atomic_path, read_json, write_json
 from pcc.scoring.counting import predicted_mask, read_items
 
-FORMAT = 1  # a gallery of another format is made anew
+FORMAT = 1  # other formats are rebuilt
 MADE = "made.json"
 Facts = dict[str, Any]
 Signature = list[list[int] | None]
@@ -28,14 +28,14 @@ Signature = list[list[int] | None]
 
 @dataclass(frozen=True)
 class Layer:
-    """What one folder of the gallery holds, one image at a time.
+    """One folder of the gallery.
 
     Attributes:
         folder: below the gallery.
         kind: ``photos``, ``truth``, ``maps``, ``pseudo_masks`` or ``predictions``.
-        inputs: the shards of a step; empty for photos and truth, which the manifest names.
+        inputs: shards of a step; empty for photos and truth.
         num_classes: background included.
-        eval_ids: class ids that an image's mean IoU is taken over.
+        eval_ids: class ids in the mean IoU of an image.
     """
 
     folder: str
@@ -46,13 +46,13 @@ class Layer:
 
     @property
     def key(self) -> Facts:
-        """What everything in the folder depends on, beside the images' own files."""
+        """What the folder depends on besides the image files."""
         return {"format": FORMAT, "classes": self.num_classes, "scored": list(self.eval_ids)}
 
 
 @dataclass(frozen=True)
 class Job:
-    """One image of one layer, with what it is made from: a file, or an image's maps and the shard they are from."""
+    """One image of one layer and its source: a file or maps."""
 
     layer: Layer
     record: Record
@@ -61,20 +61,20 @@ class Job:
 
     @property
     def stem(self) -> str:
-        """The files to make, below the gallery, without their endings."""
+        """Output path below the gallery, without suffix."""
         return f"{self.layer.folder}/{self.record.image_id}"
 
 
 @dataclass(frozen=True)
 class Made:
-    """What was found out about an image on the way, and its files by their paths below the gallery."""
+    """Facts of an image, and its files by path below the gallery."""
 
     facts: Facts
     files: Mapping[str, bytes]
 
 
 def read_made(layer: Layer, output: Path) -> dict[str, Facts]:
-    """What an earlier run made of the layer and knows of each image; nothing where it cannot be used."""
+    """Facts of each image from an earlier run; empty if invalid or outdated."""
     try:
         stored = read_json(output / layer.folder / MADE)
         return dict(stored["images"]) if stored["key"] == layer.key else {}
@@ -83,15 +83,15 @@ def read_made(layer: Layer, output: Path) -> dict[str, Facts]:
 
 
 def write_made(layer: Layer, output: Path, images: Mapping[str, Facts]) -> None:
-    """Note what is there now, for the next run."""
+    """Store the facts for the next run."""
     write_json(output / layer.folder / MADE, {"key": layer.key, "images": images})
 
 
 def jobs(layer: Layer, records: Sequence[Record]) -> Iterator[Job]:
-    """Everything the layer can show of the images, whether made before or not.
+    """All images of the layer, new or not.
 
     Raises:
-        InputError: a shard that cannot be read, or an image in two of them.
+        InputError: an unreadable shard, or an image in two shards.
     """
     if layer.kind == "photos":
         yield from (Job(layer, r, r.image, signature_of(r.image)) for r in records)
@@ -105,7 +105,7 @@ def jobs(layer: Layer, records: Sequence[Record]) -> Iterator[Job]:
 
 
 def signature_of(*files: Path) -> Signature:
-    """Time and size of each file: another one, older or newer, is a change."""
+    """Modification time and size of each file."""
     return [[s.st_mtime_ns, s.st_size] if (s := _stat(file)) else None for file in files]
 
 
@@ -117,7 +117,7 @@ def _stat(file: Path) -> Any:
 
 
 def is_fresh(job: Job, known: Mapping[str, Facts], output: Path) -> bool:
-    """Whether an earlier run made this image from the same files, and they are still there."""
+    """Whether the outputs exist and their inputs are unchanged."""
     facts = known.get(job.record.image_id)
     if facts is None or facts.get("of") != job.signature:
         return False
@@ -125,14 +125,14 @@ def is_fresh(job: Job, known: Mapping[str, Facts], output: Path) -> bool:
 
 
 def file_names(job: Job) -> tuple[str, str]:
-    """The picture for the grid and the file for the large view."""
+    """File names of the thumbnail and of the large view."""
     if job.layer.kind == "photos":
         return f"thumbs/{job.record.image_id}.jpg", f"{job.stem}.jpg"
     return f"{job.stem}.png", f"{job.stem}.js"
 
 
 def make(job: Job) -> Made:
-    """The job's files and facts; what is wrong with an image becomes a fact, so that its card can say it."""
+    """Files and facts of a job; errors become the fact ``problem``, shown on the page."""
     try:
         facts, contents = _photo(job) if job.layer.kind == "photos" else _mask(job)
     except (InputError, ValueError) as error:
@@ -141,7 +141,7 @@ def make(job: Job) -> Made:
 
 
 def write(job: Job, output: Path) -> tuple[str, str, Facts]:
-    """Make the job's files; its layer's folder, its image id, and the facts."""
+    """Write the files of a job; return folder, image id and facts."""
     made = make(job)
     for name, content in made.files.items():
         with atomic_path(output / name) as temporary:
@@ -176,7 +176,7 @@ def _mask(job: Job) -> tuple[Facts, tuple[bytes, bytes]]:
 
 
 def _scores(job: Job, mask: UInt8[np.ndarray, "H W"]) -> Facts:
-    """Share of the pixels that are of a thing; mean IoU where there is a truth that may be scored."""
+    """Foreground fraction, and mean IoU if ground truth is available for scoring."""
     facts: Facts = {"share": round(float(((mask > 0) & (mask != IGNORE)).mean()), 4)}
     truth_file = job.record.mask
     if job.layer.kind == "truth" or truth_file is None or not job.record.scored:
@@ -185,7 +185,9 @@ def _scores(job: Job, mask: UInt8[np.ndarray, "H W"]) -> Facts:
     try:
         truth = read_mask(truth_file)
         if prediction.shape != truth.shape:
-            raise ValueError(f"mask is {prediction.shape} but the true one {truth.shape} (height, width)")
+            raise ValueError(
+                f"mask is {prediction.shape} but the ground truth is {truth.shape} (height, width)"
+            )
         confusion = confusion_matrix(prediction, truth, job.layer.num_classes)
     except (InputError, ValueError) as error:
         return facts | {"unscored": " ".join(str(error).split())}

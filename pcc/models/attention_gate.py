@@ -1,4 +1,4 @@
-"""How much each attention map of a ViT counts (WeakTr, Zhu et al., 2023; semples.md §1)."""
+"""Weights of the attention maps of a ViT (WeakTr, Zhu et al., 2023; semples.md §1)."""
 
 from typing import Literal
 
@@ -8,16 +8,16 @@ from torch import Tensor, nn
 
 
 class AttentionGate(nn.Module):
-    """One weight in 0..1 for every head of every block, from what the heads put out for the image at hand.
+    """One weight in 0..1 per head of each block, computed from the head outputs (squeeze and excitation).
 
-    A head's output, pooled over tokens, becomes one number; the numbers of all heads then decide on each other.
+    The output of each head is pooled over tokens and reduced to a number; an MLP over all heads gives the weights.
 
     Args:
-        heads: blocks times heads.
-        width: of a head's output.
-        hidden: between the two linear layers that make it a number.
-        reduction: how much narrower the layer between all heads is.
-        pooling: over the tokens.
+        heads: number of blocks times heads per block.
+        width: channels per head.
+        hidden: hidden width of the reduction to a number.
+        reduction: reduction ratio of the MLP.
+        pooling: pooling over tokens.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class AttentionGate(nn.Module):
         )
 
     def forward(self, outputs: Float[Tensor, "B LH t d"]) -> Float[Tensor, "B LH"]:
-        """The weights of all heads."""
+        """Weights of all heads."""
         pooled = outputs.amax(dim=2) if self.pooling == "max" else outputs.mean(dim=2)
         return self.together(self.number(pooled)[..., 0])
 
 
 def weighted_mean(maps: Float[Tensor, "B LH a b"], weights: Float[Tensor, "B LH"]) -> Float[Tensor, "B a b"]:
-    """Mean over the heads of the maps times their weights."""
+    """Mean over heads of the weighted maps."""
     return torch.einsum("bhij,bh->bij", maps, weights) / maps.shape[1]

@@ -1,4 +1,4 @@
-"""Any timm network as a grid of tokens: ViTs and CNNs behind one forward pass."""
+"""timm networks, ViTs and CNNs, as encoders with grid features."""
 
 import difflib
 import math
@@ -18,24 +18,23 @@ from pcc.runtime.errors import InputError
 
 
 class Backbone(nn.Module):
-    """A timm network without its head, from RGB in 0..1 to a grid of features.
+    """A timm network without its head: RGB in 0..1 to grid features.
 
     Args:
-        name: timm's name of the architecture.
-        weights: ``random``, ``hub`` (timm's own, fetched or from the cache) or the path of a safetensors file.
-        levels: indices of timm's intermediate features to concatenate at the finest one's grid, each divided by its
-            channel norm; None takes the last layer's output alone.
-        mean: channel means of the input, where they differ from the architecture's own.
-        std: channel standard deviations likewise.
-        dilate: whether a smaller ``output_stride`` of ``settings`` widens the later kernels, as timm does; False only
-            leaves strides out (SIPE, IRN).
-        settings: passed on to ``timm.create_model`` (``output_stride``, ``img_size``, ``channels``, …).
+        name: timm model name.
+        weights: ``random``, ``hub`` (timm's, downloaded or cached) or a safetensors file.
+        levels: indices of timm's intermediate features to L2-normalise and concatenate on the finest grid; None: the
+            last layer only.
+        mean: channel means of the input; default: the model's.
+        std: channel standard deviations of the input; default: the model's.
+        dilate: dilate kernels for a smaller ``output_stride``, as timm does; False only removes strides (SIPE, IRN).
+        settings: passed to ``timm.create_model`` (``output_stride``, ``img_size``, ``channels``, …).
 
     Raises:
-        InputError: an unknown name or setting, or weights that cannot be had or do not fit.
+        InputError: an unknown name or setting, or weights that are not available or do not fit.
     """
 
-    network: Any  # timm's classes share methods, but no base class that declares them
+    network: Any  # timm has no common base class
     mean: Tensor
     std: Tensor
 
@@ -61,7 +60,7 @@ class Backbone(nn.Module):
         self.register_buffer("std", torch.tensor(std or config["std"]).view(3, 1, 1), persistent=False)
         self.is_vit = hasattr(self.network, "patch_embed") and hasattr(self.network, "blocks")
         if not self.is_vit:
-            # Convolutions are up to four times faster so, in bf16 on a CPU above all.
+            # Up to four times faster, especially in bf16 on CPUs.
             self.network.to(memory_format=torch.channels_last)
         with torch.no_grad():
             side = self.small_side
@@ -70,22 +69,22 @@ class Backbone(nn.Module):
                 grid = self(torch.zeros(1, 3, side, side))
             except (RuntimeError, AssertionError) as error:
                 raise InputError(
-                    f"backbone.name: {name} takes images of one size only, or gives no grid; use another network"
+                    f"backbone.name: {name} supports only one image size, or has no grid features; use another network"
                 ) from error
         self.dim, self.stride = grid.shape[1], side // grid.shape[2]
 
     @property
     def multiple_of(self) -> int:
-        """Images must have sides that this divides (a ViT's patch; 1 for CNNs)."""
+        """Image sides must be multiples of this: the patch size of ViTs, 1 for CNNs."""
         return int(self.network.patch_embed.patch_size[0]) if hasattr(self.network, "patch_embed") else 1
 
     @property
     def small_side(self) -> int:
-        """Side of an image that is large enough to see how the network behaves, pixels."""
+        """Side of a small test image, pixels."""
         return self.multiple_of * math.ceil(64 / self.multiple_of)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
-        """Features of the last layer, or of ``levels``; class and register tokens are dropped."""
+        """Features of the last layer or of ``levels``, without class and register tokens."""
         images = self.normalise(images)
         if self.levels is not None:
             taps = self.network.forward_intermediates(
@@ -97,17 +96,17 @@ class Backbone(nn.Module):
 
     @property
     def stage_widths(self) -> list[int]:
-        """Channels of each stage of a CNN, of each block of a ViT."""
+        """Channels of each stage (CNN) or block (ViT)."""
         return [int(info["num_chs"]) for info in self.network.feature_info]
 
     def stages(self, images: Float[Tensor, "B 3 H W"], count: int = 4) -> list[Float[Tensor, "B _ _ _"]]:
-        """Features of the last ``count`` stages of a CNN (blocks of a ViT), each on its own grid."""
+        """Features of the last ``count`` stages (CNN) or blocks (ViT), each on its own grid."""
         return self.network.forward_intermediates(
             self.normalise(images), indices=count, intermediates_only=True
         )
 
     def stage_parameters(self, count: int) -> list[nn.Parameter]:
-        """Parameters of the last ``count`` stages of `stages`, without what comes after the last of them."""
+        """Parameters of the last ``count`` `stages`, without later layers."""
         ends = [str(info["module"]) + "." for info in self.network.feature_info]
         names = [name for name, _ in self.network.named_parameters()]
         last = {
@@ -121,7 +120,7 @@ class Backbone(nn.Module):
     def forward_with_tokens(
         self, images: Float[Tensor, "B 3 H W"], tokens: Float[Tensor, "B m D"], last: int
     ) -> tuple[Float[Tensor, "B D h w"], Float[Tensor, "B m D"]]:
-        """ViT only: let extra tokens join before the last ``last`` blocks, and take them off the grid afterwards."""
+        """ViT only: insert extra tokens before the last ``last`` blocks; return grid and token features."""
         images = self.normalise(images)
         network = self.network
         x = network.norm_pre(network._pos_embed(network.patch_embed(images)))
@@ -138,7 +137,7 @@ class Backbone(nn.Module):
     def forward_with_attention(
         self, images: Float[Tensor, "B 3 H W"], tokens: Float[Tensor, "B m D"]
     ) -> "Attended":
-        """ViT only: extra tokens join before the first block; what every head of every block attends to is kept."""
+        """ViT only: insert extra tokens before the first block; return the attention of all heads and blocks."""
         blocks = self.network.blocks
         weights: list[Tensor] = []
         outputs: list[Tensor] = []
@@ -149,7 +148,7 @@ class Backbone(nn.Module):
         fused = [b.attn.fused_attn for b in blocks]
         try:
             for block in blocks:
-                block.attn.fused_attn = False  # the fused kernel never writes its weights down
+                block.attn.fused_attn = False  # the fused kernel does not return attention weights
             grid, tokens = self.forward_with_tokens(images, tokens, len(blocks))
         finally:
             for block, was in zip(blocks, fused, strict=True):
@@ -171,10 +170,10 @@ class Backbone(nn.Module):
         )
 
     def normalise(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
-        """RGB in 0..1 to the input the weights expect.
+        """Normalise RGB in 0..1 for the network.
 
         Raises:
-            InputError: sides that the patch size does not divide.
+            InputError: sides are not multiples of the patch size.
         """
         if images.shape[-1] % self.multiple_of or images.shape[-2] % self.multiple_of:
             raise InputError(
@@ -186,13 +185,13 @@ class Backbone(nn.Module):
     def to_grid(
         self, tokens: Float[Tensor, "B n D"], images: Float[Tensor, "B 3 H W"]
     ) -> Float[Tensor, "B D h w"]:
-        """Patch tokens back on their grid."""
+        """Patch tokens as a grid."""
         patches = tokens[:, self.network.num_prefix_tokens :]
         height, width = (side // self.multiple_of for side in images.shape[-2:])
         return patches.transpose(1, 2).unflatten(2, (height, width))
 
     def last_blocks(self, count: int | Literal["all"]) -> list[nn.Parameter]:
-        """Parameters of the last ``count`` blocks and of the norm after them, by timm's own layer grouping."""
+        """Parameters of the last ``count`` blocks and the norm after them, by timm's layer groups."""
         named = dict(self.network.named_parameters())
         if count == "all":
             return list(named.values())
@@ -204,14 +203,14 @@ class Backbone(nn.Module):
 
 
 class Attended(NamedTuple):
-    """What `Backbone.forward_with_attention` saw; L blocks of H heads.
+    """Output of `Backbone.forward_with_attention`; L blocks of H heads.
 
     Attributes:
-        grid: features of the patches.
+        grid: patch features.
         tokens: features of the extra tokens.
-        token_to_patch: attention of the extra tokens to the patches, by block and head.
-        patch_to_patch: of the patches to each other.
-        outputs: of every head's share of each block's attention output, for all tokens.
+        token_to_patch: attention from extra tokens to patches, by block and head.
+        patch_to_patch: attention between patches, likewise.
+        outputs: attention outputs of all tokens, likewise.
     """
 
     grid: Float[Tensor, "B D h w"]
@@ -224,11 +223,11 @@ class Attended(NamedTuple):
 def concatenate_levels(
     taps: Sequence[Float[Tensor, "B _ _ _"]], size: Sequence[int] | None = None
 ) -> Float[Tensor, "B D h w"]:
-    """Unit-norm features of several layers, resampled to one grid and concatenated (sipe.md §1.7).
+    """L2-normalise features of several layers, resize them to one grid and concatenate (sipe.md §1.7).
 
     Args:
         taps: features, each on its own grid.
-        size: (height, width) of that grid; None: the finest of them.
+        size: (height, width) of the grid; None: the finest.
     """
     size = size or max((tap.shape[-2:] for tap in taps), key=lambda s: s[0] * s[1])
     unit = [tap / (tap.norm(dim=1, keepdim=True) + 1e-5) for tap in taps]
@@ -249,10 +248,10 @@ def _create(name: str, pretrained: bool, settings: dict[str, Any]) -> nn.Module:
     if name.split(".")[0] not in known:
         near = difflib.get_close_matches(name, known, n=5)
         raise InputError(
-            f"backbone.name: timm has no '{name}'; near: {', '.join(near) or 'see timm.list_models()'}"
+            f"backbone.name: timm has no '{name}'; similar: {', '.join(near) or 'see timm.list_models()'}"
         )
     try:
-        try:  # plain ViTs alone know this setting, by whatever name they go
+        try:  # only plain ViTs support this setting
             any_size = {"dynamic_img_size": True, **settings}
             return timm.create_model(name, pretrained=pretrained, num_classes=0, **any_size)
         except TypeError as error:
@@ -260,19 +259,19 @@ def _create(name: str, pretrained: bool, settings: dict[str, Any]) -> nn.Module:
                 raise
             return timm.create_model(name, pretrained=pretrained, num_classes=0, **settings)
     except TypeError as error:
-        raise InputError(f"backbone.settings: {name} refuses them ({error})") from error
+        raise InputError(f"backbone.settings: invalid for {name} ({error})") from error
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"backbone.weights: weights of {name} cannot be had ({reason}); go online once, or name a local file"
+            f"backbone.weights: weights of {name} not available ({reason}); go online once, or use a local file"
         ) from error
 
 
 def _load(network: Any, path: Path, name: str) -> None:
-    """Load a local safetensors file; a classifier head and the like in it are left out, nothing may be missing."""
+    """Load a safetensors file; extra tensors, such as a classifier head, are ignored."""
     if not path.is_file():
-        raise InputError(f"backbone.weights: no file {path} for {name}")
-    # Converted files leave out the counters of batch norms, which nothing here reads.
+        raise InputError(f"backbone.weights: file {path} not found")
+    # Converted files lack the unused counters of batch norms.
     wanted = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
     stored = {key: value.float() for key, value in load_file(path).items()}
     if "pos_embed" in stored and stored["pos_embed"].shape != wanted["pos_embed"].shape:
@@ -282,7 +281,7 @@ def _load(network: Any, path: Path, name: str) -> None:
     faults = [k for k, v in wanted.items() if k not in stored or stored[k].shape != v.shape]
     if faults:
         raise InputError(
-            f"backbone.weights: {path} does not fit {name}: {len(faults)} tensors are missing or have another shape, "
+            f"backbone.weights: {path} does not fit {name}: {len(faults)} tensors are missing or differ in shape, "
             f"first {faults[0]}"
         )
     network.load_state_dict({key: stored[key] for key in wanted}, strict=False)

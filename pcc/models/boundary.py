@@ -1,7 +1,7 @@
-"""Class boundaries learned from labels that are sure in places (Ahn et al., CVPR 2019, IRN; sipe.md §7.2).
+"""Class boundaries learned from confident pseudo masks (Ahn et al., CVPR 2019, IRN; sipe.md §7.2).
 
-Two cells of the same class should have no boundary on the way between them, two of different classes one somewhere. The
-displacement head of IRN is left out: it shares frozen weights alone with the boundaries, and serves instances only.
+Cells of the same class should have no boundary on the path between them, cells of different classes at least one. IRN's
+displacement head is omitted: it is for instances only, and shares only frozen weights with the boundaries.
 """
 
 import math
@@ -24,12 +24,12 @@ EPSILON = 1e-5
 
 
 class BoundaryNetwork(Trainable):
-    """A frozen CNN and a small head: the probability of a class boundary at every fourth pixel.
+    """A frozen CNN and a small head that predicts class boundaries at stride 4.
 
     Args:
         backbone: settings of `Backbone`; published: ``resnet50`` at ``output_stride`` 16 with ``dilate: false``.
-        width: channels for each stage of the backbone, a multiple of 4.
-        radius: pairs of cells nearer than this are compared in training, cells of four pixels.
+        width: channels per stage of the backbone, a multiple of 4.
+        radius: maximum distance of cell pairs in the loss, in cells of 4 pixels.
     """
 
     def __init__(self, backbone: dict[str, Any], width: int = 32, radius: int = 10) -> None:
@@ -44,11 +44,11 @@ class BoundaryNetwork(Trainable):
         self.fuse = nn.Conv2d(width * len(channels), 1, 1)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B h w"]:
-        """Logits of a boundary, on a grid of stride 4 (sizes rounded up)."""
+        """Boundary logits at stride 4, sizes rounded up."""
         size = [-(-side // STRIDE) for side in images.shape[-2:]]
         with torch.no_grad():
             taps = self.backbone.stages(images, len(self.heads))
-            if hasattr(self.backbone.network, "maxpool"):  # a ResNet's stem ends with it; timm taps it before
+            if hasattr(self.backbone.network, "maxpool"):  # timm's first features precede it
                 taps[0] = self.backbone.network.maxpool(taps[0])
         resized = [
             functional.relu(functional.interpolate(head(tap), size, mode="bilinear", align_corners=False))
@@ -58,21 +58,21 @@ class BoundaryNetwork(Trainable):
 
     @torch.no_grad()
     def predict(self, image: Float[Tensor, "3 H W"]) -> Float[Tensor, "h w"]:
-        """Probability of a boundary, mean of the logits of the image and its mirror image (sipe.md §7.3).
+        """Boundary probability from the mean logits of the image and its flip (sipe.md §7.3).
 
-        Each is padded at the right and at the bottom to what the backbone divides evenly, and cut off again before
-        it is mirrored back; the reference pads to 512, which cuts larger images (pitfall P4).
+        Images are padded at the right and bottom to a multiple of the backbone's stride. The released code pads to
+        512, which crops larger images (pitfall P4).
         """
         height, width = (-(-side // STRIDE) for side in image.shape[-2:])
         whole = math.lcm(STRIDE, self.backbone.stride, self.backbone.multiple_of)
         padded = [-(-side // whole) * whole for side in image.shape[-2:]]
-        both = self.backbone.mean.expand(2, 3, *padded).clone()  # zero, once normalised
+        both = self.backbone.mean.expand(2, 3, *padded).clone()  # zero after normalisation
         both[:, :, : image.shape[-2], : image.shape[-1]] = torch.stack([image, image.flip(-1)])
-        seen, mirrored = self(both)[:, :height, :width].float()
-        return ((seen + mirrored.flip(-1)) / 2).sigmoid()
+        straight, flipped = self(both)[:, :height, :width].float()
+        return ((straight + flipped.flip(-1)) / 2).sigmoid()
 
     def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
-        """`pair_loss` of the boundaries against masks in which 255 is unsure."""
+        """`pair_loss` against pseudo masks with uncertain pixels ignored (255)."""
         assert batch.images is not None and batch.masks is not None
         boundary = self(batch.images).float().sigmoid()
         labels = functional.interpolate(
@@ -81,11 +81,11 @@ class BoundaryNetwork(Trainable):
         return {"affinity": pair_loss(boundary, labels[:, 0].to(torch.uint8), self.radius)}
 
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:
-        """The head alone."""
+        """The head."""
         return [ParameterGroup([*self.heads.parameters(), *self.fuse.parameters()])]
 
     def train(self, mode: bool = True) -> "BoundaryNetwork":
-        """The backbone is never trained."""
+        """The frozen backbone stays in evaluation mode."""
         super().train(mode)
         self.backbone.eval()
         return self
@@ -94,16 +94,15 @@ class BoundaryNetwork(Trainable):
 def pair_loss(
     boundary: Float[Tensor, "B h w"], labels: UInt8[Tensor, "B h w"], radius: int
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of the affinities of all pairs nearer than ``radius``, each kind of pair weighing the same.
+    """Cross-entropy of the affinities of all cell pairs nearer than ``radius`` (IRN section 4).
 
-    The affinity of two cells is 1 minus the highest boundary on the way between them. Pairs of background, pairs of one
-    class, and pairs of two kinds have means of their own, over the batch: half of (half of the first two, and the
-    third).
+    The affinity of two cells is 1 minus the highest boundary on the path between them. With batch means of background
+    pairs (b), pairs of one class (c) and pairs of different classes (d), the loss is ``((b + c) / 2 + d) / 2``.
 
     Args:
-        boundary: probabilities.
-        labels: class ids; a pair with a 255 at either end does not count.
-        radius: cells.
+        boundary: boundary probabilities.
+        labels: class ids; pairs with a 255 are ignored.
+        radius: in cells.
     """
     sums, counts = boundary.new_zeros(3), boundary.new_zeros(3)
     for dy, dx in half_plane_offsets(radius):

@@ -1,4 +1,4 @@
-"""CLIP as a frozen judge of images: a thin door to open_clip, and prompts of learned words (semples.md §3)."""
+"""Frozen CLIP by open_clip, with learned prompts (semples.md §3)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,30 +15,29 @@ from torch.nn import functional
 from pcc.runtime.errors import InputError
 
 TEMPLATE = "a photo of"
-INNER_FULL_STOP = 13  # the token of a full stop within a word
+INNER_FULL_STOP = 13  # token of a full stop inside a word
 
 
 class Clip:
-    """Image and text features in one space, of unit length; nothing in it is ever trained.
+    """Frozen CLIP with L2-normalised image and text features.
 
-    Not a module: it belongs to no network's weights, and follows the device of what it is given.
+    Not an nn.Module, so that its weights are not stored with a method. It follows the device of its inputs.
 
     Args:
-        name: of an open_clip model, or a JSON file with the settings of one.
-        weights: a tag of open_clip's for that name, such as ``openai``, fetched or from the cache; a local
-            safetensors file; or ``random``.
-        full_stop: token of the full stop after a learned prompt: ``word`` is what a tokenizer gives, ``inner`` what
-            SemPLeS's released code takes.
+        name: open_clip model name, or a JSON file with a model configuration.
+        weights: open_clip tag such as ``openai`` (downloaded or cached), a safetensors file, or ``random``.
+        full_stop: token of the full stop after a learned prompt: ``word``, from the tokenizer, or ``inner``, as in
+            SemPLeS's released code.
 
     Raises:
-        InputError: an unknown name, weights that cannot be had or do not fit, or a text tower of another kind.
+        InputError: an unknown name, weights that are not available or do not fit, or an unsupported text tower.
     """
 
     def __init__(self, name: str, weights: str, full_stop: Literal["word", "inner"] = "word") -> None:
         self.model: Any = _create(name, weights).eval().requires_grad_(False)
         self.tokenizer = open_clip.get_tokenizer(_registered(name))
         if not isinstance(self.tokenizer, open_clip.SimpleTokenizer):
-            raise InputError(f"clip.name: {name} has a tokenizer of its own; take a model with CLIP's")
+            raise InputError(f"clip.name: {name} has its own tokenizer; use a model with CLIP's")
         visual = cast(nn.Module, self.model.visual)
         self.image_size = int(torch.as_tensor(visual.image_size).flatten()[0])
         self.mean, self.std = (
@@ -48,13 +47,13 @@ class Clip:
         self._texts: dict[str, Float[Tensor, " D"]] = {}
 
     def encode_images(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:
-        """Unit features of images that are normalised and of `image_size` already."""
+        """L2-normalised features of normalised images of `image_size`."""
         self.model.to(images.device)
         return functional.normalize(self.model.encode_image(images).float(), dim=1)
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> Float[Tensor, "T D"]:
-        """Unit features of sentences; each is computed once."""
+        """L2-normalised features of texts; cached."""
         if new := [text for text in dict.fromkeys(texts) if text not in self._texts]:
             tokens = self.tokenizer(new).to(self._device)
             features = functional.normalize(self.model.encode_text(tokens).float(), dim=1)
@@ -62,16 +61,16 @@ class Clip:
         return torch.stack([self._texts[text] for text in texts]).to(self._device)
 
     def encode_prompts(self, prompts: Float[Tensor, "P N E"]) -> Float[Tensor, "P D"]:
-        """Unit features of "a photo of", N learned words and a full stop; gradients reach the words.
+        """L2-normalised features of "a photo of", N learned tokens and a full stop; differentiable.
 
         Args:
-            prompts: at most `most_words` words each.
+            prompts: embeddings of at most `most_words` tokens each.
         """
         count, words = prompts.shape[:2]
         self.model.to(prompts.device)
         opening = [self.tokenizer.sot_token_id, *self._words(TEMPLATE)]
         stop = self._words(".") if self.full_stop == "word" else [INNER_FULL_STOP]
-        # Whatever stands in the slots is replaced; it must not be the end's id, which marks where features are read.
+        # Placeholder ids are replaced below; they must not be the end token, where features are read.
         ids = [*opening, *[0] * words, *stop, self.tokenizer.eot_token_id]
         tokens = torch.tensor([ids + [0] * (self._context - len(ids))] * count, device=prompts.device)
 
@@ -88,7 +87,7 @@ class Clip:
             hook.remove()
 
     def words(self, text: str) -> Float[Tensor, "N E"]:
-        """The embeddings of a text's own tokens, without start and end."""
+        """Token embeddings of a text, without start and end."""
         return self._embedding.weight[torch.tensor(self._words(text), device=self._device)]
 
     def _words(self, text: str) -> list[int]:
@@ -109,17 +108,17 @@ class Clip:
 
 
 def names_for_clip(classes: Sequence[str], names: Mapping[str, str] | None) -> list[str]:
-    """What classes are called in a sentence: as told, else their own names with spaces for underscores."""
+    """Class names in prompts: from ``names``, else with underscores replaced by spaces."""
     return [(names or {}).get(name, name.replace("_", " ")) for name in classes]
 
 
 def word_width(name: str) -> int:
-    """Length of a word's embedding in the model of that name, without making it."""
+    """Width of the token embeddings, without building the model."""
     return _text_tower(name, "width")
 
 
 def most_words(name: str) -> int:
-    """How many learned words fit between the template and the full stop in the model of that name."""
+    """Maximum number of learned tokens between the template and the full stop."""
     template = open_clip.SimpleTokenizer().encode(TEMPLATE)
     return _text_tower(name, "context_length") - len(template) - 3  # start, full stop, end
 
@@ -129,17 +128,17 @@ def _text_tower(name: str, setting: str) -> int:
     try:
         return int(settings["text_cfg"][setting])
     except KeyError as error:
-        raise InputError(f"clip.name: '{name}' is no model with CLIP's own text tower") from error
+        raise InputError(f"clip.name: '{name}' has no CLIP text tower") from error
 
 
 def _registered(name: str) -> str:
-    """The name under which open_clip knows the model; a file of settings is made known first."""
+    """Name of the model in open_clip; JSON files are registered first."""
     if not name.endswith(".json"):
         return name
     path = Path(name)
     if not path.is_file():
         raise InputError(
-            f"clip.name: no file {path}; name a JSON file of an open_clip model, or one of its models"
+            f"clip.name: file {path} not found; use an open_clip model name or a JSON file of its configuration"
         )
     open_clip.add_model_config(path)
     return path.stem
@@ -157,7 +156,7 @@ def _create(name: str, weights: str) -> nn.Module:
             f"clip.weights: no '{weights}' for {name}; allowed: random, a .safetensors file, {tags}"
         )
     try:
-        # OpenAI's weights were trained with another activation than the model's default.
+        # OpenAI's weights need QuickGELU.
         quick = bool(tag and (open_clip.get_pretrained_cfg(known, tag) or {}).get("quick_gelu"))
         model = open_clip.create_model(known, pretrained=tag, force_quick_gelu=quick)
         if local:
@@ -165,6 +164,6 @@ def _create(name: str, weights: str) -> nn.Module:
     except (OSError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"clip.weights: weights of {name} cannot be had ({reason}); go online once, or name a local file"
+            f"clip.weights: weights of {name} not available ({reason}); go online once, or use a local file"
         ) from error
     return model

@@ -1,4 +1,4 @@
-"""Patches query a few tokens once (``fusion: attention``, pcc.md §2)."""
+"""Cross-attention from patches to cluster tokens (``fusion: attention``, pcc.md §2)."""
 
 import torch
 from jaxtyping import Float
@@ -6,14 +6,13 @@ from torch import Tensor, nn
 
 
 class CrossAttention(nn.Module):
-    """One head of attention from a grid to tokens, residual on both sides.
+    """Single-head attention from grid cells to tokens, residual for both.
 
-    Only the queries are projected on the grid; keys and values are projections of the few tokens, so that the cost is
-    that of one small linear layer even on 1280 channels.
+    Keys and values are computed from the few tokens, so the cost is that of one small linear layer on the grid.
 
     Args:
         dim: channels of grid and tokens.
-        head_dim: channels that are compared.
+        head_dim: channels of queries and keys.
     """
 
     def __init__(self, dim: int, head_dim: int = 64) -> None:
@@ -26,9 +25,9 @@ class CrossAttention(nn.Module):
     def forward(
         self, grid: Float[Tensor, "B D h w"], tokens: Float[Tensor, "B m D"]
     ) -> tuple[Float[Tensor, "B D h w"], Float[Tensor, "B m D"]]:
-        """The grid with what its cells took from the tokens, and the tokens with the mean of the cells that took it."""
+        """Grid plus attended tokens, and tokens plus the attention-weighted mean of the cells."""
         cells = grid.flatten(2).transpose(1, 2)
         weights = (self.query(cells) @ self.key(tokens).transpose(1, 2) * self.scale).softmax(dim=-1)
-        taken = (weights @ self.value(tokens)).transpose(1, 2).unflatten(2, grid.shape[2:])
-        shares = weights / weights.sum(dim=1, keepdim=True)
-        return grid + taken, tokens + torch.einsum("bnm,bnd->bmd", shares, cells)
+        attended = (weights @ self.value(tokens)).transpose(1, 2).unflatten(2, grid.shape[2:])
+        normalised = weights / weights.sum(dim=1, keepdim=True)
+        return grid + attended, tokens + torch.einsum("bnm,bnd->bmd", normalised, cells)

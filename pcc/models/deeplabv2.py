@@ -15,16 +15,15 @@ from pcc.trainable import Batch, ParameterGroup
 
 
 class DeepLabV2(Segmenter):
-    """DeepLabV2 on any timm CNN that takes ``output_stride``.
+    """DeepLabV2 on any timm CNN with ``output_stride``.
 
-    Differs from the Caffe-era original in the stem (timm's ResNets stride on the 3×3 of a block and do not round the
-    max-pool up), because their ImageNet weights are made for it.
+    Unlike the original in Caffe, timm's ResNets stride in the 3×3 convolution and do not round up in max-pooling.
 
     Args:
         num_classes: background included.
-        backbone: settings of `Backbone`; ``output_stride`` 8 unless set.
+        backbone: settings of `Backbone`; ``output_stride`` defaults to 8.
         rates: dilations of the four classifiers.
-        loss_scales: input scales of the extra loss terms beside 1 and the maximum over all.
+        loss_scales: input scales of further loss terms, besides scale 1 and the maximum over scales.
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class DeepLabV2(Segmenter):
         return torch.stack([classifier(features) for classifier in self.classifiers]).sum(dim=0)
 
     def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
-        """Cross-entropy at scale 1, at each extra scale, and of the element-wise maximum over the scales."""
+        """Cross-entropy at each scale, and of the element-wise maximum over scales."""
         assert batch.images is not None and batch.masks is not None
         logits = {"1": self(batch.images)}
         for scale in self.loss_scales:
@@ -72,7 +71,7 @@ class DeepLabV2(Segmenter):
         ]
 
     def train(self, mode: bool = True) -> "DeepLabV2":
-        """Batch norms keep their running statistics, as published."""
+        """Batch norms are frozen, as published."""
         super().train(mode)
         for module in self.backbone.modules():
             if isinstance(module, nn.BatchNorm2d):

@@ -1,4 +1,4 @@
-"""Batch norms folded into the convolutions before them: the same network with fewer passes over memory."""
+"""Fold batch norms into the preceding convolutions, for faster inference."""
 
 import copy
 from typing import TypeVar
@@ -9,20 +9,19 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 N = TypeVar("N", bound=nn.Module)
-TOLERANCE = 1e-3  # of the largest output; rounding makes 1e-5 of a deep network, a wrong fold more than 1e-2
+TOLERANCE = 1e-3  # relative to the largest output; rounding gives 1e-5, a wrong fold more than 1e-2
 
 
 def fold_batch_norms(network: N, example: Float[Tensor, "B 3 H W"]) -> N:
-    """A copy of a network, for inference, whose batch norms are part of the convolutions that feed them.
+    """A copy of a network for inference, with batch norms folded into convolutions; fp32 only.
 
-    Which convolution feeds which norm is seen in a pass of ``example``, not guessed from names. The copy is compared
-    with the network; where they differ (a convolution's output that something else reads too) the network itself is
-    returned. In fp32 alone: in bf16 a folded shift is rounded as the weights are, and results move further than for
-    rounding the rest.
+    Pairs of convolution and norm are traced with ``example``. If the outputs of the copy differ, because a
+    convolution's output is used elsewhere too, the network itself is returned. In bf16, rounding of the folded shifts
+    would change results.
 
     Args:
-        network: on the example's device.
-        example: what its ``forward`` takes and gives one tensor for.
+        network: on the device of ``example``.
+        example: input of ``forward``, which must return one tensor.
     """
     folded = copy.deepcopy(network).eval()
     with torch.no_grad():
@@ -30,7 +29,7 @@ def fold_batch_norms(network: N, example: Float[Tensor, "B 3 H W"]) -> N:
             before, after = folded.get_submodule(convolution), folded.get_submodule(norm)
             assert isinstance(before, nn.Conv2d) and isinstance(after, nn.BatchNorm2d)
             _replace(folded, convolution, fuse_conv_bn_eval(before, after))
-            # timm's batch norms hold the activation after them.
+            # timm's batch norms include the activation after them.
             _replace(folded, norm, getattr(after, "act", nn.Identity()))
         training = network.training
         expected, got = network.eval()(example), folded(example)
@@ -45,9 +44,9 @@ def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
 
 
 def _pairs(network: nn.Module, example: Tensor) -> list[tuple[str, str]]:
-    """Names of convolutions and of the batch norms that read their output, where each runs once."""
+    """Names of convolutions and the batch norms that follow them, if each runs once."""
     made: dict[int, str] = {}  # by id of the tensor
-    kept: list[Tensor] = []  # or their ids would be given away again
+    kept: list[Tensor] = []  # keeps ids unique
     runs: dict[str, int] = {}
     pairs: list[tuple[str, str]] = []
 

@@ -1,4 +1,4 @@
-"""HV-BiLSTM: a recurrent pass over rows and over columns of a grid (Rossetti et al., ECCV 2022; pcc.md §2)."""
+"""HV-BiLSTM: bidirectional LSTMs over the rows and columns of a grid (Rossetti et al., ECCV 2022; pcc.md §2)."""
 
 import torch
 from jaxtyping import Float
@@ -8,13 +8,13 @@ from torch import Tensor, nn
 class HVBiLSTM(nn.Module):
     """Bidirectional LSTMs along rows and columns, outputs concatenated.
 
-    Cluster tokens, where there are any, open every row and every column; their outputs, averaged over all of them,
-    are the refined tokens (``fusion: sequence``).
+    Cluster tokens are prepended to each row and column; their mean outputs are the refined tokens
+    (``fusion: sequence``).
 
     Args:
         dim: input channels.
         hidden: units per direction; the output has 4 × ``hidden`` channels.
-        dropout: on the input.
+        dropout: dropout of the input.
     """
 
     def __init__(self, dim: int, hidden: int = 192, dropout: float = 0.2) -> None:
@@ -27,7 +27,7 @@ class HVBiLSTM(nn.Module):
     def forward(
         self, grid: Float[Tensor, "B D h w"], tokens: Float[Tensor, "B m D"]
     ) -> tuple[Float[Tensor, "B E h w"], Float[Tensor, "B m E"]]:
-        """The refined grid and the refined cluster tokens (m may be 0)."""
+        """Refined grid and refined cluster tokens (m may be 0)."""
         cells = self.dropout(grid).permute(0, 2, 3, 1)
         row_cells, row_tokens = _along_rows(self.rows, cells, tokens)
         column_cells, column_tokens = _along_rows(self.columns, cells.transpose(1, 2), tokens)

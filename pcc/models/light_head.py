@@ -1,4 +1,4 @@
-"""A small convolutional head on any backbone's grid: for CPUs and frozen networks."""
+"""A small convolutional segmentation head, for CPUs and frozen backbones."""
 
 from typing import Any, Literal
 
@@ -17,11 +17,11 @@ class LightHead(Segmenter):
     Args:
         num_classes: background included.
         backbone: settings of `Backbone`.
-        unfrozen_blocks: blocks at the backbone's end that are trained, or ``all``.
+        unfrozen_blocks: number of trained blocks at the end of the backbone, or ``all``.
         width: channels of the head.
         depth: 3×3 convolutions in the head.
         dropout: channel dropout before the classifier.
-        backbone_lr: learning rate of the unfrozen blocks, as a share of the head's.
+        backbone_lr: learning rate of these blocks, relative to the head.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class LightHead(Segmenter):
         ]
 
     def train(self, mode: bool = True) -> "LightHead":
-        """A backbone trained in part keeps its running statistics; one trained whole does not."""
+        """A partly frozen backbone stays in evaluation mode."""
         super().train(mode)
         if self.unfrozen_blocks != "all":
             self.backbone.eval()

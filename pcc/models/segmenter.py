@@ -1,4 +1,4 @@
-"""What the final networks share: cross-entropy on masks with ignored pixels, and how one is found by name."""
+"""Base of the segmenters, their cross-entropy, and loading by name."""
 
 from abc import abstractmethod
 from pathlib import Path
@@ -17,17 +17,17 @@ from pcc.trainable import Batch, Trainable
 
 
 class Segmenter(Trainable):
-    """A network from images to per-pixel class logits, trained on masks (pseudo or true).
+    """A segmentation network, trained on pseudo or ground-truth masks.
 
     Attributes:
-        multiple_of: what must divide the sides of an image.
+        multiple_of: image sides must be multiples of this.
     """
 
     multiple_of = 1
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
-        """Logits at the network's own stride, background first."""
+        """Logits at the stride of the network, background first."""
 
     def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
         """Cross-entropy of the logits against the masks."""
@@ -36,16 +36,16 @@ class Segmenter(Trainable):
 
 
 def cross_entropy(logits: Float[Tensor, "B C h w"], masks: UInt8[Tensor, "B H W"]) -> Tensor:
-    """Mean cross-entropy over the pixels that are not ignored, logits brought up to the masks' size.
+    """Mean cross-entropy over valid pixels; logits are resized to the masks.
 
-    A batch whose pixels are all ignored gives zero, with a graph, instead of NaN.
+    Zero, not NaN, if all pixels are ignored.
     """
     logits = functional.interpolate(logits, masks.shape[-2:], mode="bilinear", align_corners=False)
     return _mean_over_valid(logits, masks)
 
 
 def cross_entropy_on_grid(logits: Float[Tensor, "B C h w"], masks: UInt8[Tensor, "B H W"]) -> Tensor:
-    """The same with the masks brought down to the logits' grid, nearest cell (sipe.md §8)."""
+    """`cross_entropy` on the grid of the logits; masks are resized by nearest neighbour (sipe.md §8)."""
     small = functional.interpolate(masks[:, None].float(), logits.shape[-2:], mode="nearest-exact")[:, 0]
     return _mean_over_valid(logits, small.to(torch.uint8))
 
@@ -58,17 +58,17 @@ def _mean_over_valid(logits: Float[Tensor, "B C H W"], masks: UInt8[Tensor, "B H
 
 
 def build_segmenter(type: str, num_classes: int, model: dict[str, Any], where: str = "model") -> Segmenter:
-    """The segmenter of module ``pcc.models.{type}``, its settings checked by name.
+    """Build the segmenter of module ``pcc.models.{type}``.
 
     Raises:
-        InputError: no such module, or settings that do not fit.
+        InputError: unknown segmenter or invalid settings.
     """
     network = load_class("pcc.models", type, Segmenter, "segmenters: type")  # type: ignore[type-abstract]
     return call_with(network, model, where, num_classes=num_classes)
 
 
 def load_segmenter(folder: Path) -> Segmenter:
-    """The trained segmenter of ``folder``, in evaluation mode."""
+    """Load a trained segmenter from ``folder``, in evaluation mode."""
     made = read_description(folder)
     segmenter = build_segmenter(made["type"], len(made["classes"]) + 1, without_weights(made["model"]))
     return with_weights(segmenter, folder)

@@ -1,4 +1,4 @@
-"""Any architecture of segmentation-models-pytorch by name."""
+"""Segmenters of segmentation-models-pytorch."""
 
 from typing import Any
 
@@ -18,15 +18,15 @@ class SegmentationModels(Segmenter):
     Args:
         num_classes: background included.
         architecture: such as ``unet``, ``fpn``, ``deeplabv3plus``, ``segformer``.
-        encoder: encoder name, ``tu-`` before any timm name.
-        weights: ``random`` or a name of encoder weights, such as ``imagenet`` (fetched or from the cache).
-        settings: passed on to the architecture.
+        encoder: encoder name; ``tu-`` + name for timm models.
+        weights: ``random``, or encoder weights such as ``imagenet`` (downloaded or cached).
+        settings: passed to the architecture.
 
     Raises:
-        InputError: an unknown architecture or encoder, or weights that cannot be had.
+        InputError: an unknown architecture or encoder, or weights that are not available.
     """
 
-    multiple_of = 32  # the encoders halve five times
+    multiple_of = 32  # encoders have stride 32
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class SegmentationModels(Segmenter):
         except (KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(
-                f"model: segmentation-models-pytorch refuses {architecture} on {encoder} ({reason})"
+                f"model: segmentation-models-pytorch cannot build {architecture} with {encoder} ({reason})"
             ) from error
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C H W"]:
@@ -59,5 +59,5 @@ class SegmentationModels(Segmenter):
         return self.network((images - mean) / std)
 
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:
-        """Everything is trained."""
+        """All parameters."""
         return [ParameterGroup(list(self.network.parameters()))]

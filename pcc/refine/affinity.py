@@ -1,4 +1,4 @@
-"""Refinement by feature affinity: names from one network's maps, grouping from another network's features."""
+"""Propagation of localization maps by feature affinity."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -11,19 +11,19 @@ def propagate(
     power: int | float = 8,
     steps: int = 1,
 ) -> Float[Tensor, "C h w"]:
-    """Replace every cell by a weighted mean of all cells; weights are ``relu(cosine of features) ** power``.
+    """Replace each cell by a weighted mean over all cells; weights are ``relu(cosine similarity) ** power``.
 
-    The weights of a mean sum to 1, so a constant map stays as it is.
+    Weights sum to 1, so constant maps are unchanged.
 
     Args:
-        maps: localization maps on the features' grid.
-        features: tokens of a frozen backbone.
-        power: sharpens the weights; the larger, the fewer cells a mean is over.
-        steps: how often the mean is taken.
+        maps: localization maps on the grid of the features.
+        features: features of a frozen backbone.
+        power: exponent of the weights; higher is more selective.
+        steps: number of propagation steps.
     """
     cells = F.normalize(features.flatten(1), dim=0)
     weights = F.relu(cells.T @ cells) ** power
-    # A cell always counts itself, also where its feature is zero.
+    # Zero features would otherwise have no weight at all.
     weights = weights.fill_diagonal_(1)
     weights = weights / weights.sum(dim=1, keepdim=True)
     values = maps.flatten(1)

@@ -1,4 +1,4 @@
-"""The strongest map wins: no refinement."""
+"""Argmax of the maps, without refinement."""
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -8,5 +8,5 @@ from pcc.maps import to_mask
 
 
 def refine(image: UInt8[np.ndarray, "H W 3"], maps: Float[Tensor, "k h w"]) -> UInt8[np.ndarray, "H W"]:
-    """Channel number of the strongest map at every pixel, maps brought to the image's size."""
+    """Argmax channel of each pixel at image size."""
     return to_mask(maps, range(len(maps)), image.shape[:2])

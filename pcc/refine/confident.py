@@ -1,4 +1,4 @@
-"""Labels only where they are sure, for networks that learn from them (IRN section 5.1; sipe.md §7.1)."""
+"""Confident pseudo masks: uncertain pixels are ignored (IRN section 5.1; sipe.md §7.1)."""
 
 from collections.abc import Mapping
 
@@ -22,26 +22,26 @@ def refine(
     background_factor: float = 0.5,
     engine: crf.Engine = "auto",
 ) -> UInt8[np.ndarray, "H W"]:
-    """Channel number where two CRFs agree that there is a class or that there is none, else 255.
+    """Channel of each pixel where two CRFs agree, else 255.
 
-    One starts from the maps' arg-max; the other from that with the background pressed down. What the first calls a
-    class is one; what even the second calls background is background.
+    One CRF starts from the argmax of the maps, the other from the argmax with an attenuated background. Foreground of
+    the first is confident foreground; background of the second is confident background.
 
     Args:
         image: RGB.
         maps: non-negative scores, background first.
         gaussian: see `pcc.refine.crf.dense_crf`.
         bilateral: see `pcc.refine.crf.dense_crf`.
-        iterations: mean-field steps.
-        confidence: probability of the arg-max in the CRF's unary term.
-        background_factor: on the background's map, for the second CRF.
+        iterations: mean-field iterations.
+        confidence: probability of the argmax in the unary term of the CRF.
+        background_factor: factor on the background map for the second CRF.
         engine: see `pcc.refine.crf.dense_crf`.
     """
-    pressed = torch.cat([background_factor * maps[:1], maps[1:]])
+    attenuated = torch.cat([background_factor * maps[:1], maps[1:]])
     foreground, background = (
         crf.refine(
             image, given, gaussian, bilateral, iterations, "labels", confidence=confidence, engine=engine
         )
-        for given in (maps, pressed)
+        for given in (maps, attenuated)
     )
     return np.where((foreground == 0) & (background != 0), np.uint8(UNSURE), foreground)

@@ -1,4 +1,4 @@
-"""Fully connected CRF (Krähenbühl and Koltun, NeurIPS 2011), compiled; by pydensecrf2 where that was not built."""
+"""Fully connected CRF (Krähenbühl and Koltun, NeurIPS 2011): compiled, or pydensecrf2 as a fallback."""
 
 import logging
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from pcc.runtime.errors import InputError, call_with
 
 Engine = Literal["auto", "compiled", "pydensecrf2"]
 
-# A zero probability would be an infinite energy; 1e-5 is the floor of pydensecrf's own helper.
+# Zero probabilities would give infinite energies; pydensecrf uses 1e-5 too.
 SMALLEST_PROBABILITY = 1e-5
 
 
@@ -29,22 +29,30 @@ def dense_crf(
     bilateral: Mapping[str, int | float],
     engine: Engine = "auto",
 ) -> Float32[np.ndarray, "C H W"]:
-    """Sharpen class probabilities to an image's colour edges by mean-field inference with Potts potentials.
+    """CRF post-processing of class probabilities: mean-field inference with Potts potentials.
 
     Args:
         image: RGB.
-        probabilities: one distribution per pixel; pass the present classes only, the cost grows with C.
-        iterations: mean-field steps.
+        probabilities: one distribution per pixel. Pass present classes only: the cost grows with C.
+        iterations: mean-field iterations.
         gaussian: smoothness kernel: ``sxy`` (pixels) and ``weight``.
         bilateral: appearance kernel: ``sxy`` (pixels), ``srgb`` (0-255 colour units) and ``weight``.
-        engine: ``compiled`` is `pcc.mean_field`, ``pydensecrf2`` the package; they differ in some pixels of a million.
-            ``auto`` is the first where it is built, else the second, with a line in the log.
+        engine: ``compiled`` (`pcc.mean_field`), ``pydensecrf2``, or ``auto``: compiled if built, else pydensecrf2 with
+            a warning. Results differ in a few pixels per million.
 
     Returns:
-        Refined probabilities; all ones where there is a single class.
+        Refined probabilities; all ones for a single class.
 
     Raises:
-        InputError: a kernel with an unknown or missing setting; an engine that is not there.
+        InputError: an unknown or missing kernel setting, or an engine that is not available.
+
+    Example:
+        >>> image = np.zeros((4, 4, 3), np.uint8)
+        >>> probabilities = np.full((2, 4, 4), 0.5)
+        >>> probabilities[:, :, :2] = [[[0.9]], [[0.1]]]
+        >>> kernels = {"gaussian": {"sxy": 3, "weight": 3}, "bilateral": {"sxy": 50, "srgb": 13, "weight": 10}}
+        >>> bool((dense_crf(image, probabilities, iterations=10, **kernels)[0] > 0.9).all())
+        True
     """
     num_classes, height, width = probabilities.shape
     smoothness = call_with(_smoothness, gaussian, "CRF gaussian")
@@ -58,7 +66,7 @@ def dense_crf(
     crf = DenseCRF2D(width, height, num_classes)
     crf.setUnaryEnergy(np.ascontiguousarray(energies.reshape(num_classes, -1)))
     crf.addPairwiseGaussian(sxy=smoothness.xy, compat=smoothness.weight)
-    # A copy: pydensecrf asks for a contiguous and writable buffer.
+    # pydensecrf needs a contiguous and writable copy.
     colours = np.array(image, order="C")
     crf.addPairwiseBilateral(sxy=appearance.xy, srgb=appearance.rgb, rgbim=colours, compat=appearance.weight)
     return np.array(crf.inference(iterations), dtype=np.float32).reshape(num_classes, height, width)
@@ -66,16 +74,16 @@ def dense_crf(
 
 @cache
 def _chosen(engine: Engine) -> Engine:
-    """The engine that serves; what there is to say about it is said once."""
+    """Resolve ``auto``; cached, so that the warning appears once."""
     if mean_field.INSTRUCTIONS is not None:
         return "compiled" if engine == "auto" else engine
     if engine == "compiled":
         raise InputError(
-            "CRF engine: compiled was not built on installation; install a C++ compiler and PCC again"
+            "CRF engine: compiled was not built on installation; install a C++ compiler and reinstall PCC"
         )
     if engine == "auto":
         logging.getLogger(__name__).warning(
-            "the compiled CRF was not built on installation: pydensecrf2 serves, some four times slower"
+            "the compiled CRF was not built on installation; using pydensecrf2, about four times slower"
         )
     return "pydensecrf2"
 
@@ -99,18 +107,18 @@ def refine(
     threshold: float | None = None,
     engine: Engine = "auto",
 ) -> UInt8[np.ndarray, "H W"]:
-    """Channel number of every pixel after the CRF over background and the image's own classes.
+    """Argmax channel of each pixel after CRF post-processing.
 
     Args:
         image: RGB.
         maps: non-negative scores, background first.
         gaussian: see `dense_crf`.
         bilateral: see `dense_crf`.
-        iterations: mean-field steps.
-        unary: ``maps`` takes the maps, brought to the image's size and divided by their sum at every pixel, as
-            probabilities; ``labels`` takes their arg-max, trusted by ``confidence`` (sipe.md §7.1).
-        confidence: probability of the given label; the rest is shared by the others (``labels`` only).
-        threshold: a constant background score in place of the maps' own, as for plain CAMs.
+        iterations: mean-field iterations.
+        unary: probabilities from the ``maps``, resized and normalised to sum 1, or from their argmax with probability
+            ``confidence`` (``labels``; sipe.md §7.1).
+        confidence: probability of the argmax class; the others share the rest (``labels`` only).
+        threshold: constant background score that replaces the background map, as for plain CAMs.
         engine: see `dense_crf`.
     """
     if threshold is not None:
@@ -118,8 +126,8 @@ def refine(
     scores = resize(maps[None], image.shape[:2])[0].clamp_min(0).numpy()
     if unary == "labels" and len(scores) > 1:
         others = (1 - confidence) / (len(scores) - 1)
-        winners = scores.argmax(axis=0) == np.arange(len(scores))[:, None, None]
-        probabilities = np.where(winners, confidence, others)
+        one_hot = scores.argmax(axis=0) == np.arange(len(scores))[:, None, None]
+        probabilities = np.where(one_hot, confidence, others)
     else:
         probabilities = (scores + SMALLEST_PROBABILITY) / (scores + SMALLEST_PROBABILITY).sum(axis=0)
     refined = dense_crf(image, probabilities, iterations, gaussian, bilateral, engine)

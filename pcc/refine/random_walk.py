@@ -1,4 +1,4 @@
-"""Random walk over class boundaries (Ahn et al., CVPR 2019, IRN section 5), as sums of shifted maps."""
+"""Random walk stopped by class boundaries (Ahn et al., CVPR 2019, IRN section 5), as sums of shifted maps."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from torch import Tensor
 
 from pcc.maps import resize, to_mask
 
-STRIDE = 4  # of the boundaries' grid, pixels
-# Weaker links cannot move a value within a walk, but their products are denormal and slow CPUs down.
+STRIDE = 4  # pixels per cell of the boundary grid
+# Weaker links have no effect, but their denormal products slow CPUs down.
 WEAKEST_LINK = 1e-20
 
 
@@ -24,16 +24,16 @@ def refine(
     beta: int | float = 10,
     steps: int = 256,
 ) -> UInt8[np.ndarray, "H W"]:
-    """Channel number of the strongest map after a walk from inside the classes to their boundaries (sipe.md §7.3).
-
-    No background threshold: the background walks as a class among others.
+    """Argmax channel of each pixel after a random walk (sipe.md §7.3); background is propagated like a class.
 
     Args:
-        image: RGB, for its size.
-        maps: non-negative scores, background first; brought to the boundaries' grid.
+        image: RGB; only its size is used.
+        maps: non-negative scores, background first; resized to the boundary grid.
         boundary: probability of a class boundary (stage `boundaries`).
-        power: sharpens the maps.
-        radius: see `propagate`; ``beta`` and ``steps`` too.
+        power: exponent on the maps.
+        radius: see `propagate`.
+        beta: see `propagate`.
+        steps: see `propagate`.
     """
     return refine_batch([image], [maps], [boundary], power, radius, beta, steps)[0]
 
@@ -47,26 +47,22 @@ def refine_batch(
     beta: int | float = 10,
     steps: int = 256,
 ) -> list[UInt8[np.ndarray, "_ _"]]:
-    """`refine` for several images in one walk, on the device of the maps; sizes and numbers of classes may differ.
-
-    Args:
-        images: see `refine`; the other arguments likewise.
-    """
+    """`refine` for a batch of images of any size and number of classes, on the device of the maps."""
     channels = max(map(len, maps))
     height, width = (max(boundary.shape[side] for boundary in boundaries) for side in (0, 1))
-    # Whoever is smaller stands behind walls, which nothing passes: the same result as alone.
-    walls = maps[0].new_ones(len(maps), height, width)
+    # Padding is boundary, which nothing crosses: results equal those of single images.
+    padded = maps[0].new_ones(len(maps), height, width)
     start = maps[0].new_zeros(len(maps), channels, height, width)
     for i, (values, boundary) in enumerate(zip(maps, boundaries, strict=True)):
         h, w = boundary.shape
-        walls[i, :h, :w] = boundary
+        padded[i, :h, :w] = boundary
         sharpened = resize(values[None], (h, w))[0].clamp_min(0) ** power
         start[i, : len(values), :h, :w] = sharpened * (1 - boundary)
-    walked = propagate(start, walls, radius, beta, steps)
+    walked = propagate(start, padded, radius, beta, steps)
     masks = []
     for image, values, boundary, result in zip(images, maps, boundaries, walked, strict=True):
         h, w = boundary.shape
-        # The grid covers whole cells; what lies beyond the image is cut off, not squeezed in.
+        # The grid may exceed the image; crop, do not resize.
         mask = to_mask(result[: len(values), :h, :w], range(len(values)), (STRIDE * h, STRIDE * w))
         masks.append(mask[: image.shape[0], : image.shape[1]])
     return masks
@@ -79,24 +75,27 @@ def propagate(
     beta: int | float = 10,
     steps: int = 256,
 ) -> Float[Tensor, "*B C h w"]:
-    """Spread map values to their neighbours, but not across boundaries: ``x <- x T``, ``steps`` times.
+    """Propagate maps within class boundaries: ``x <- x T``, ``steps`` times (IRN section 5).
 
-    ``T`` has one column per cell: the affinities ``a ** beta`` to the cells nearer than ``radius`` and 1 to
-    itself, divided by their sum; ``a`` is 1 minus the highest boundary on the path between two cells. So a
-    new value is a weighted mean of old ones, and a constant map stays as it is. SIPE passes
-    ``maps ** 1.5 * (1 - boundary)`` and divides the result by its maximum.
+    Column i of ``T`` holds the affinities ``a ** beta`` of cell i to cells nearer than ``radius``, and 1 to itself,
+    divided by their sum; ``a`` is 1 minus the highest boundary on the path between two cells. Constant maps are
+    unchanged. SIPE passes ``maps ** 1.5 * (1 - boundary)`` and divides the result by its maximum.
 
-    ``T`` is never written down: one plane of weights per offset serves both directions, and a step adds up shifted
-    maps.
+    ``T`` is not materialised: each offset has one plane of weights, and a step sums shifted maps.
 
     Args:
-        maps: localization maps on the boundary's grid, of one image or of several.
-        boundary: probability of a class boundary at each cell; 1 lets nothing through.
-        radius: cells; 5 links a cell with 68 others.
+        maps: localization maps on the boundary grid, of one or several images.
+        boundary: probability of a class boundary in each cell; 1 blocks the walk.
+        radius: in cells; 5 links a cell with 68 others.
         beta: exponent on the affinities.
-        steps: length of the walk.
+        steps: number of steps.
+
+    Example:
+        >>> boundary = torch.tensor([[0.0, 0.0, 1.0, 0.0]])
+        >>> propagate(torch.tensor([[[1.0, 0.0, 0.0, 0.0]]]), boundary, radius=2).tolist()
+        [[[0.5, 0.5, 0.0, 0.0]]]
     """
-    # Double precision inside: 256 roundings in single precision move values by up to 1e-3.
+    # float64: in float32, 256 steps accumulate errors of up to 1e-3.
     links = _links(boundary.double(), radius, beta)
     total = torch.ones_like(boundary, dtype=torch.double)[..., None, :, :]
     for (dy, dx), weight in links.items():
@@ -113,33 +112,33 @@ def propagate(
 
 
 def half_plane_offsets(radius: int) -> list[tuple[int, int]]:
-    """Every (dy, dx) shorter than ``radius``, one of each opposite pair: dy > 0, or dy = 0 and dx > 0."""
+    """Offsets (dy, dx) shorter than ``radius``, one of each opposite pair: dy > 0, or dy = 0 and dx > 0."""
     candidates = itertools.product(range(radius), range(1 - radius, radius))
     return [(dy, dx) for dy, dx in candidates if (dy, dx) > (0, 0) and dy * dy + dx * dx < radius * radius]
 
 
 def path(dy: int, dx: int) -> list[tuple[int, int]]:
-    """The cells from (0, 0) to (dy, dx), ends included: in their box, nearer than one cell to the segment."""
+    """Cells in the bounding box of (0, 0) and (dy, dx) that are nearer than one cell to the segment."""
     box = itertools.product(range(dy + 1), range(min(dx, 0), max(dx, 0) + 1))
     return [(y, x) for y, x in box if (dy * x - dx * y) ** 2 < dy * dy + dx * dx]
 
 
 def shifted(grid: Shaped[Tensor, "*B h w"], dy: int, dx: int, y: int, x: int) -> Shaped[Tensor, "*B _ _"]:
-    """``grid[i + (y, x)]`` for every cell i for which i and i + (dy, dx) both lie on the grid."""
+    """``grid[i + (y, x)]`` for all cells i with i and i + (dy, dx) on the grid."""
     height, width = grid.shape[-2] - dy, grid.shape[-1] - abs(dx)
     left = max(-dx, 0) + x
     return grid[..., y : y + height, left : left + width]
 
 
 def highest_on_path(boundary: Float[Tensor, "*B h w"], dy: int, dx: int) -> Float[Tensor, "*B _ _"]:
-    """The largest value on the `path` from every cell i to i + (dy, dx), for pairs that lie on the grid."""
+    """Maximum on the `path` from i to i + (dy, dx), for all pairs on the grid."""
     return torch.stack([shifted(boundary, dy, dx, y, x) for y, x in path(dy, dx)]).amax(dim=0)
 
 
 def _links(
     boundary: Float[Tensor, "*B h w"], radius: int, beta: int | float
 ) -> dict[tuple[int, int], Float[Tensor, "*B 1 _ _"]]:
-    """By offset, the weight of the link from every cell to the one that far away. The outside has no links."""
+    """Link weights of all pairs on the grid, by offset."""
     found = {}
     for dy, dx in half_plane_offsets(radius):
         if dy < boundary.shape[-2] and abs(dx) < boundary.shape[-1]:

@@ -91,7 +91,7 @@ def report_text(
     if reliability := reliability_text(metrics):
         parts += [
             "### Reliability estimates\n",
-            "`quality.csv` estimates the reliability of each pseudo mask without ground truth. This table evaluates it:\n"
+            "`quality.csv` estimates the reliability of each pseudo mask without ground truth. Evaluation:\n"
             "rank correlation of the confidence with the IoU, and errors in the fifth of the images with the lowest\n"
             "confidence (20 % by chance).\n",
             reliability,

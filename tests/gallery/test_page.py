@@ -153,14 +153,14 @@ def test_sorting(page: Page, run: Path) -> None:
     }
     assert page.ids()[:-1] == sorted(best, key=lambda i: best[i]) and page.ids()[-1] == "im00"
     words = [e.text for e in page.driver.find_elements(By.CSS_SELECTOR, "#grid .numbers:last-child")]
-    assert words[0].startswith(f"IoU to truth {100 * min(best.values()):.1f} % · confidence 0.")
+    assert words[0].startswith(f"IoU {100 * min(best.values()):.1f} % · confidence 0.")
     Select(page.at("#sort")).select_by_value("iou-down")
     assert page.ids()[:-1] == sorted(best, key=lambda i: -best[i])
     Select(page.at("#sort")).select_by_value("confidence-up")
     quality = next(s["confidence"] for s in data["steps"] if s["confidence"])
     sure = {i: c for i, c in zip(data["ids"], quality, strict=True) if c is not None}
     assert page.ids()[: len(sure)] == sorted(sure, key=lambda i: sure[i])
-    assert "with the true masks" in page.at("#note").text and "no mask" in page.at("#note").text
+    assert "against ground truth" in page.at("#note").text and "without ground truth" in page.at("#note").text
     Select(page.at("#experiment")).select_by_value(OURS)  # has no quality.csv, so that sort is not offered
     assert not [o for o in Select(page.at("#sort")).options if "confidence" in o.text]
     assert "Oracle" in page.at("#note").text
@@ -232,7 +232,7 @@ def test_an_image_has_a_link(page: Page) -> None:
     page.driver.back()
     page.wait(lambda: page.at("#viewer").is_displayed())
     page.open(image="../../nothing")
-    assert "no such image" in page.at("#viewer-place").text
+    assert "Image not found" in page.at("#viewer-place").text
 
 
 def test_a_card_opens_and_back_leads_out(page: Page) -> None:
@@ -355,7 +355,7 @@ def test_everything_has_a_name(page: Page) -> None:
     seen = {(n["role"]["value"], n.get("name", {}).get("value", "")) for n in tree if not n["ignored"]}
     assert {"button", "slider", "combobox", "image"} <= {role for role, _ in seen}
     assert [role for role, name in seen if role in named - {"figure"} and not name.strip()] == []
-    assert any(name.startswith("Mask over the photo: ") for _, name in seen)
+    assert any(name.startswith("Mask over the image: ") for _, name in seen)
 
 
 def test_ten_thousand_images_scroll(

@@ -249,7 +249,7 @@ def test_refining_needs_prompts_that_were_learned(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_misspelt_phase_is_told_before_the_first_step(method: SemPLeS, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no 'refined'; allowed"):
+    with pytest.raises(InputError, match="unknown phase 'refined' of semples; allowed"):
         train(method, tmp_path, "match", "refined")
     assert not (tmp_path / "losses.csv").exists()
 

@@ -84,5 +84,5 @@ def test_what_has_vit_in_its_name_need_not_be_one() -> None:
 
 
 def test_a_network_of_one_image_size_is_refused() -> None:
-    with pytest.raises(InputError, match="levit_128s takes images of one size only"):
+    with pytest.raises(InputError, match="levit_128s supports only one image size"):
         Backbone("levit_128s")

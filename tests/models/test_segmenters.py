@@ -88,7 +88,7 @@ def test_hv_bilstm_equals_lstms_over_rows_and_columns_one_by_one() -> None:
     ("type", "model", "message"),
     [
         ("deeplab", {}, "no type 'deeplab'; allowed: deeplabv2, light_head, smp"),
-        ("smp", {"architecture": "fnp", "encoder": "resnet18"}, "refuses fnp on resnet18"),
+        ("smp", {"architecture": "fnp", "encoder": "resnet18"}, "cannot build fnp with resnet18"),
         ("light_head", {"backbone": {"name": "test_vit"}, "widht": 3}, "unknown setting 'widht'"),
     ],
 )

@@ -77,7 +77,7 @@ def test_against_pydensecrf(case):
 
 
 def test_without_the_compiled_kernel(case, monkeypatch, caplog):
-    """pydensecrf2 serves, and the log says so once; who asks for the compiled one is told that it is not there."""
+    """pydensecrf2 is used with one warning; asking for the compiled engine is an error."""
     expected = dense_crf(*case, 3, GAUSSIAN, BILATERAL, engine="pydensecrf2")
     monkeypatch.setattr(crf.mean_field, "INSTRUCTIONS", None)
     crf._chosen.cache_clear()
@@ -85,7 +85,7 @@ def test_without_the_compiled_kernel(case, monkeypatch, caplog):
         for _ in range(2):
             np.testing.assert_array_equal(dense_crf(*case, 3, GAUSSIAN, BILATERAL), expected)
         assert [record.message for record in caplog.records] == [
-            "the compiled CRF was not built on installation: pydensecrf2 serves, some four times slower"
+            "the compiled CRF was not built on installation; using pydensecrf2, about four times slower"
         ]
         with pytest.raises(InputError, match="engine: compiled was not built"):
             dense_crf(*case, 3, GAUSSIAN, BILATERAL, engine="compiled")

@@ -132,10 +132,10 @@ def test_a_batch_of_all_sizes_is_as_each_alone():
     images = [np.zeros((*size, 3), np.uint8) for size in sizes]
     maps = [random(k, 3, 4, seed=k).float() for k in (2, 4, 3, 1)]
     grids = [(-(-h // 4), -(-w // 4)) for h, w in sizes]
-    walls = [0.5 * random(*grid, seed=i).float() for i, grid in enumerate(grids)]
-    together = refine_batch(images, maps, walls, steps=20)
-    for mask, image, values, wall in zip(together, images, maps, walls, strict=True):
-        np.testing.assert_array_equal(mask, refine(image, values, wall, steps=20))
+    boundaries = [0.5 * random(*grid, seed=i).float() for i, grid in enumerate(grids)]
+    together = refine_batch(images, maps, boundaries, steps=20)
+    for mask, image, values, boundary in zip(together, images, maps, boundaries, strict=True):
+        np.testing.assert_array_equal(mask, refine(image, values, boundary, steps=20))
     assert len(np.unique(together[1])) > 1
 
 

@@ -25,7 +25,7 @@ class Colours(Method):
     def not_asked(self, *args: Any) -> Any:
         raise AssertionError("only maps are asked for")
 
-    parameter_groups = losses = encode = is_encoder_frozen = activations = to_maps = not_asked
+    parameter_groups = losses = encode = is_encoder_frozen = raw_maps_and_features = to_maps = not_asked
 
     def localize_in_training(self, images: Tensor, labels: Tensor, phase: str) -> Tensor:
         assert images.shape[1:] == (3, SIDE, SIDE) and phase == "main"

@@ -303,9 +303,9 @@ def test_the_random_walk_from_confident_labels_to_masks(
         training=training,
     )
     boundaries(manifest, tmp_path / "boundary", tmp_path / "boundaries.safetensors", shard="000")
-    walls = dict(read_maps(tmp_path / "boundaries.safetensors"))
-    assert {found.values.shape for found in walls.values()} == {(1, 8, 8)}
-    assert list(walls) == [image_id for image_id, _ in read_maps(maps["000"])]
+    boundaries_of = dict(read_maps(tmp_path / "boundaries.safetensors"))
+    assert {found.values.shape for found in boundaries_of.values()} == {(1, 8, 8)}
+    assert list(boundaries_of) == [image_id for image_id, _ in read_maps(maps["000"])]
     masks = tmp_path / "walked"
     pseudo_masks(
         manifest,
@@ -316,7 +316,9 @@ def test_the_random_walk_from_confident_labels_to_masks(
         steps=4,
     )
     for image_id, found in read_maps(maps["000"]):
-        expected = refine(np.zeros((32, 32, 3), np.uint8), found.values, walls[image_id].values[0], steps=4)
+        expected = refine(
+            np.zeros((32, 32, 3), np.uint8), found.values, boundaries_of[image_id].values[0], steps=4
+        )
         mask = read_mask(masks / f"{image_id}.png")
         np.testing.assert_array_equal(mask, np.array(found.classes, np.uint8)[expected])
     monkeypatch.setattr(pseudo_masks_stage, "_images_at_once", lambda *_: 2)

@@ -127,7 +127,9 @@ def test_what_cannot_be_read_is_told_on_its_card(run: Path) -> None:
     assert "file is missing" in data["problems"][1] and data["sizes"][1] is None
     step = step_of(data, f"{CHAIN}/crf")
     assert "mask cannot be read" in step["faults"]["im02"] and step["share"][2] is None
-    assert "mask is (5, 5) but the true one (24, 32)" in step["faults"]["im04"] and step["iou"][4] is None
+    assert (
+        "mask is (5, 5) but the ground truth is (24, 32)" in step["faults"]["im04"] and step["iou"][4] is None
+    )
     assert step["iou"][1] is not None  # its mask needs no photo
 
 

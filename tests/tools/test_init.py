@@ -114,7 +114,7 @@ def test_weights_say_which_network(tmp_path: Path) -> None:
         "does not fit resnet18"
         in problems(tmp_path / "photos", weights_file=tmp_path / "resnet18.safetensors")[0]
     )
-    assert "no file" in problems(tmp_path / "photos", weights_file=tmp_path / "resnet50.safetensors")[0]
+    assert "not found" in problems(tmp_path / "photos", weights_file=tmp_path / "resnet50.safetensors")[0]
     config = proposed(tmp_path, tmp_path / "photos", weights_file=tmp_path / "resnet10t.mine.safetensors")
     assert config["methods"]["cam"]["model"]["backbone"]["name"] == "resnet10t"
 

@@ -34,7 +34,7 @@ def test_the_histogram_is_logged(
     with caplog.at_level(logging.INFO):
         check_training_masks(masks(tmp_path, im0=1, im1=2, im2=IGNORE), manifest)
     assert "masks of 3 images: background 50.0%, cat 16.7%, dog 16.7%, ignored 16.7%" in caplog.text
-    assert "tagged but cover no pixel of any training mask: boat" in caplog.text
+    assert "labelled classes without a pixel in any training mask: boat" in caplog.text
 
 
 def test_every_mask_with_a_value_that_is_no_class_is_named(manifest: Manifest, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Learn where classes end, for refinements that have a `boundary` block."""
+"""Train the boundary network of refinements with a `boundary` block, and predict boundaries."""
 
 
 rule train_boundary:
@@ -6,7 +6,7 @@ rule train_boundary:
         lambda wildcards: files_in(boundary(wildcards)),
         manifest="<results>/data/manifest.csv",
         masks=boundary_masks,
-    # Files, not their folder: the checkpoint beside them must survive (see train.smk).
+    # Files, not their folder, to keep the checkpoint beside them (see train.smk).
     output:
         weights=ensure(
             "<results>/{method}/seed-{seed}/{localization}/{refinement}/boundary/weights.safetensors",
@@ -18,7 +18,7 @@ rule train_boundary:
         "<logs>/{method}/seed-{seed}/{localization}/{refinement}/train_boundary.log",
     benchmark:
         "<benchmarks>/{method}/seed-{seed}/{localization}/{refinement}/train_boundary.tsv"
-    priority: 2  # before scores, which nothing waits for
+    priority: 2  # before evaluation, which no other job needs
     conda:
         "../envs/torch.yaml"
     threads: CORES
@@ -31,7 +31,7 @@ rule train_boundary:
         masks=lambda wildcards, input: [f"--masks={folder}" for folder in input.masks],
         settings=lambda wildcards: as_json({k: boundary(wildcards)[k] for k in ("model", "training")}),
         code=code_of("pcc.stages.train_boundary"),
-    # exec: the signal to stop reaches the training, and no shell dies of it and takes the training along.
+    # exec: SIGTERM must reach the training, not a shell around it.
     shell:
         "exec python -m pcc train_boundary --manifest {input.manifest:q} {params.masks:q}"
         " --seed {wildcards.seed} --output {params.folder:q} --settings {params.settings:q}"
@@ -52,7 +52,7 @@ rule boundaries:
         "<logs>/{method}/seed-{seed}/{localization}/{refinement}/boundaries-{shard}.log",
     benchmark:
         "<benchmarks>/{method}/seed-{seed}/{localization}/{refinement}/boundaries-{shard}.tsv"
-    priority: 1  # before scores, which nothing waits for
+    priority: 1  # before evaluation, which no other job needs
     conda:
         "../envs/torch.yaml"
     threads: CORES

@@ -1,4 +1,4 @@
-"""Group the class names into clusters of related categories."""
+"""Partition the class names into clusters of related classes."""
 
 
 rule clusters:
@@ -11,8 +11,8 @@ rule clusters:
         "<logs>/clusters/{clusters}.log",
     benchmark:
         "<benchmarks>/clusters/{clusters}.tsv"
-    retries: 0  # the client repeats what is worth repeating, and questions may cost money
-    localrule: True  # a language model may be out of a compute node's reach
+    retries: 0  # the client retries itself, and requests may cost money
+    localrule: True  # compute nodes may be offline
     conda:
         "../envs/report.yaml"
     threads: 1

@@ -1,4 +1,4 @@
-"""From wildcards to configuration: what each job needs, and which settings and code it depends on."""
+"""Inputs, settings and code of each job, from its wildcards."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from snakemake.utils import update_config
 
-# What runs, and what is fingerprinted, is this code, whatever is installed.
+# Run and fingerprint this code, not an installed package.
 sys.path.insert(0, str(workflow.basedir))
 
 from configuration import check_config, typed
@@ -23,7 +23,7 @@ update_config(config, typed(workflow.config_settings.config or {}))
 check_config(config, Path(workflow.basedir))
 code_of = Code(Path(workflow.basedir)).fingerprint
 
-CORES = min(8, os.cpu_count() or 1)  # for a job that uses all it is given; Snakemake's --cores may lower it
+CORES = min(8, os.cpu_count() or 1)  # of parallel jobs; --cores may lower it
 DATASET = config["dataset"]
 SHARDS = {split: [f"{i:03d}" for i in range(count)] for split, count in DATASET["shards"].items()}
 BRANCHES = branches(config)
@@ -35,12 +35,12 @@ pathvars:
     benchmarks=f"{config['results']}/{DATASET['name']}/benchmarks",
 
 
-# What runs is the code that was fingerprinted, whatever the working directory and the environment.
+# Run the fingerprinted code in any working directory and environment.
 shell.prefix("export PYTHONPATH={workflow.basedir:q}${{PYTHONPATH:+:$PYTHONPATH}}; ")
 
 
 def any_of(names):
-    return "|".join(map(re.escape, names)) or "(?!)"  # no name configured: nothing matches
+    return "|".join(map(re.escape, names)) or "(?!)"  # no names: match nothing
 
 
 wildcard_constraints:
@@ -58,14 +58,14 @@ def kind_and_split(branch):
 
 
 def artifacts(branch):
-    """The shards that a branch ends in."""
+    """The shards of a branch's last step."""
     kind, split = kind_and_split(branch)
     suffix = ".safetensors" if kind == "maps" else ""
     return [f"<results>/{branch}/{kind}/{shard}{suffix}" for shard in SHARDS[split]]
 
 
 def training_masks(wildcards):
-    """The pseudo masks a segmenter is trained on; none where it is trained on the true ones."""
+    """Pseudo masks that a segmenter is trained on; none if it is trained on ground truth."""
     by_masks = BRANCHES[wildcards.branch]["supervision"] == "masks"
     return [] if by_masks else artifacts(str(Path(wildcards.branch).parent))
 
@@ -75,18 +75,18 @@ def scored_branches():
 
 
 def quality(branch):
-    """What is said of a branch's pseudo masks without true ones; of nothing else."""
+    """quality.csv of a branch that ends with pseudo masks."""
     return f"<results>/{branch}/quality.csv" if last_step(BRANCHES[branch]) == "refinement" else []
 
 
 def scoring_clusters():
-    """The partition that all experiments are compared with."""
+    """The partition for cluster confusion, the same for all experiments."""
     name = config["scoring"]["clusters"]
     return f"<results>/clusters/{name}/clusters.json" if name else []
 
 
 def used_clusters():
-    """The partitions that any experiment or score depends on, but for those without a cluster."""
+    """Partitions used by experiments or scoring, without provider `none`."""
     chosen = {branch["method"] for branch in BRANCHES.values() if branch["method"]}
     methods = {behind for name in chosen for behind in methods_behind(config["methods"], name)}
     used = {config["methods"][method]["clusters"] for method in methods} | {config["scoring"]["clusters"]}
@@ -96,7 +96,7 @@ def used_clusters():
 
 
 def trainings():
-    """The folder of every network behind a number, and the rule that trains it."""
+    """Folder and training rule of every network behind a scored branch."""
     scored = [BRANCHES[branch] for branch in scored_branches()]
     classifiers = {
         f"{name}/seed-{chosen['seed']}": "train"
@@ -104,14 +104,14 @@ def trainings():
         if chosen["method"]
         for name in methods_behind(config["methods"], chosen["method"])
     }
-    walks = {
+    boundary_networks = {
         branch: "train_boundary"
         for branch in scored_branches()
         if last_step(BRANCHES[branch]) == "refinement"
         and "boundary" in config["refinements"][BRANCHES[branch]["refinement"]]
     }
     segmenters = {b: "train_segmenter" for b in scored_branches() if last_step(BRANCHES[b]) == "segmenter"}
-    return classifiers | walks | segmenters
+    return classifiers | boundary_networks | segmenters
 
 
 def losses():
@@ -121,8 +121,8 @@ def losses():
     ]
 
 
-def pictures():
-    """The pictures of the report whose number depends on the configuration, by kind."""
+def report_figures():
+    """Figures of the report that depend on the configuration."""
     return {
         "clusters": [f"<results>/report/clusters_{name}.png" for name in used_clusters()],
         "nouns": [f"<results>/report/nouns_{name}.png" for name in methods_with_nouns()],
@@ -130,59 +130,59 @@ def pictures():
 
 
 def targets():
-    """The summary of all that can be scored, and the rest itself."""
+    """The summary of scored branches, and artifacts of all others."""
     scored = scored_branches()
     rest = [branch for branch in BRANCHES if branch not in scored]
     unscored = [path for branch in rest for path in artifacts(branch)]
     unscored += [path for branch in rest for path in quality(branch) and [quality(branch)]]
-    # Pictures too: a rule with a new output that nobody asks for counts as done, whatever else has changed.
-    return unscored + ["<results>/summary.csv", *sum(pictures().values(), [])] * bool(scored)
+    # Figures too: Snakemake does not rerun a rule for a missing output that is not requested.
+    return unscored + ["<results>/summary.csv", *sum(report_figures().values(), [])] * bool(scored)
 
 
 def chosen(part, wildcards):
-    """The name of the entry that the wildcards choose for a part."""
+    """Name of the configuration entry that the wildcards select."""
     return BRANCHES[wildcards.branch][part] if "branch" in wildcards.keys() else wildcards[part]
 
 
 def entry(part, wildcards, *keys):
-    """The settings of the entry that the wildcards choose for a part; with `keys`, only those."""
+    """Settings of the selected entry; with `keys`, only those."""
     settings = settings_of(config, part, chosen(part, wildcards))
     return {key: settings[key] for key in keys or settings}
 
 
 def begins_with(wildcards):
-    """The folders of the trained methods that this one begins with, by their role in it."""
+    """Folders of the trained methods that this one starts from, by role."""
     after = config["methods"][wildcards.method]["after"]
     return {role: f"<results>/{name}/seed-{wildcards.seed}/classifier" for role, name in after.items()}
 
 
 def methods_with_nouns():
-    """Those behind any experiment whose learned prompts are to be named."""
+    """Methods of any experiment with a `nouns` setting."""
     chosen = dict.fromkeys(branch["method"] for branch in BRANCHES.values() if branch["method"])
     behind = dict.fromkeys(name for method in chosen for name in methods_behind(config["methods"], method))
     return [name for name in behind if "nouns" in config["methods"][name]]
 
 
 def method_modules(wildcards):
-    """The modules of a method and of those it begins with, each once, and what chooses epochs if masks do."""
+    """Modules of a method and those it starts from, and of checkpoint selection on masks if used."""
     methods = config["methods"]
     modules = [module_named(config, "method", name) for name in methods_behind(methods, wildcards.method)]
     return [*dict.fromkeys(modules), *["pcc.scoring.selection"] * chosen_by_masks(methods[wildcards.method])]
 
 
 def boundary(wildcards):
-    """How the boundaries of a refinement are learned; empty where it needs none."""
+    """The `boundary` block of a refinement; empty if it has none."""
     return entry("refinement", wildcards).get("boundary", {})
 
 
 def prompts_of(wildcards):
-    """The prompts a language model is sent where the entry names none of its own."""
+    """Default prompts for a language model."""
     asks = entry("clusters", wildcards)["provider"] == "openai"
     return {"prompts": f"{workflow.basedir}/pcc/resources/prompts/clusters.yaml"} if asks else {}
 
 
 def boundary_masks(wildcards):
-    """The masks, unsure in places, that boundaries are learned from."""
+    """Confident pseudo masks that the boundary network is trained on."""
     branch = f"{wildcards.method}/seed-{wildcards.seed}/{wildcards.localization}"
     labels = boundary(wildcards)["labels"]
     return [f"<results>/{branch}/{labels}/pseudo_masks/{shard}" for shard in SHARDS["train"]]
@@ -193,10 +193,10 @@ def refinement_settings(wildcards):
 
 
 def module_of(part, wildcards):
-    """The module that this entry chooses by name."""
+    """Module of the selected entry."""
     return module_named(config, part, chosen(part, wildcards))
 
 
 def as_json(settings):
-    # Sorted, as the order of keys in the configuration means nothing.
+    # Sorted: the order of keys must not matter.
     return json.dumps(settings, sort_keys=True)

@@ -1,4 +1,4 @@
-"""The configuration is checked before anything runs: one line for each problem, with what is allowed instead."""
+"""Validate the configuration before anything runs: one line per problem, with the allowed values."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,19 +11,19 @@ from snakemake.exceptions import WorkflowError
 
 from pcc.configuration import BLOCKS, CHAIN, fill_in, schema
 
-# What YAML 1.1 reads as text, though people mean a number.
+# Numbers that YAML 1.1 reads as text.
 EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?e[-+]?\d+", re.IGNORECASE)
 
 
 def check_config(config: dict[str, Any], root: Path) -> None:
-    """Fill in what the schema has defaults for.
+    """Validate the configuration and fill in defaults.
 
     Args:
-        config: changed in place.
+        config: modified in place.
         root: folder of the Snakefile.
 
     Raises:
-        WorkflowError: a line for each unknown or missing key, wrong value or reference to an undefined entry.
+        WorkflowError: one line per unknown or missing key, invalid value or undefined reference.
     """
     rules = schema()
     problems = [line for error in Draft202012Validator(rules).iter_errors(config) for line in explain(error)]
@@ -41,7 +41,7 @@ def check_config(config: dict[str, Any], root: Path) -> None:
 
 
 def typed(value: Any) -> Any:
-    """What YAML makes of a value of `--config`: Snakemake hands over every item of a list or block as text."""
+    """Parse values of `--config` as YAML: Snakemake passes items of lists and blocks as text."""
     if isinstance(value, dict):
         return {key: typed(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -50,7 +50,7 @@ def typed(value: Any) -> Any:
 
 
 def explain(error: ValidationError) -> list[str]:
-    """One line per fault of a schema error: where, what, and what is allowed."""
+    """Messages of a schema error: place, problem, allowed values."""
     where = ".".join(map(str, error.absolute_path)) or "top level"
     given, rule = error.instance, error.validator_value
     match error.validator:
@@ -77,7 +77,7 @@ def explain(error: ValidationError) -> list[str]:
 
 
 def undefined(config: Mapping[str, Any]) -> Iterator[str]:
-    """References to entries that are not there."""
+    """References to undefined entries."""
     references = [(f"methods.{n}.clusters", m["clusters"], "clusters") for n, m in config["methods"].items()]
     references += [
         (f"methods.{n}.after.{role}", name, "methods")
@@ -94,13 +94,13 @@ def undefined(config: Mapping[str, Any]) -> Iterator[str]:
     ]
     for where, name, block in references:
         if where.endswith(".boundary.labels") and "boundary" in config[block].get(name, {}):
-            yield f"{where}: '{name}' learns boundaries itself; name a refinement that does not, such as confident"
+            yield f"{where}: '{name}' has a boundary block itself; use a refinement without one, such as confident"
         if name is not None and name not in config[block]:
             yield f"{where}: no '{name}' under {block}; allowed: {', '.join(config[block]) or 'none is defined'}"
 
 
 def circular(config: Mapping[str, Any]) -> Iterator[str]:
-    """Methods that would have to be trained before themselves."""
+    """Methods that depend on themselves by `after`."""
     after = {name: set(method["after"].values()) for name, method in config["methods"].items()}
     for name in after:
         reached, front = set[str](), after[name]
@@ -112,7 +112,7 @@ def circular(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def incomplete(config: Mapping[str, Any]) -> Iterator[str]:
-    """Experiments whose steps do not follow one another."""
+    """Experiments with missing steps."""
     for i, experiment in enumerate(config["experiments"]):
         given = [step in experiment for step in CHAIN]
         if experiment["supervision"] == "masks" and given != [False, False, False, True]:
@@ -124,7 +124,7 @@ def incomplete(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def unknown_modules(config: Mapping[str, Any], root: Path) -> Iterator[str]:
-    """Entries whose module does not exist."""
+    """Entries with an unknown module."""
     choices = [("dataset.format", "pcc.readers", r"def read\b", config["dataset"]["format"])]
     for block in BLOCKS.values():
         for name, entry in config[block.key].items():
@@ -140,7 +140,7 @@ def unknown_modules(config: Mapping[str, Any], root: Path) -> Iterator[str]:
 
 
 def numbers_as_text(value: Any, where: str = "") -> Iterator[str]:
-    """`1e-3` is text in YAML, which no learning rate should be."""
+    """Numbers such as `1e-3`, which YAML reads as text."""
     if isinstance(value, str) and EXPONENT.fullmatch(value):
         yield f"{where}: YAML reads {value} as text; write a point and a sign, as in 1.0e-3"
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()

@@ -1,4 +1,4 @@
-"""Score every step of every experiment, and put the numbers side by side."""
+"""Evaluate every step of every experiment, and write the report."""
 
 
 rule evaluate:
@@ -21,7 +21,7 @@ rule evaluate:
         "<benchmarks>/{branch}/evaluate.tsv"
     conda:
         "../envs/report.yaml"
-    # A split of many shards has images enough to pay for more processes.
+    # More processes only pay off for many images.
     threads: lambda wildcards: max(1, min(CORES, len(artifacts(wildcards.branch)) // 10))
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
@@ -89,12 +89,12 @@ rule report:
             labels={"figure": "Training losses"},
         ),
         clusters=report(
-            pictures()["clusters"],
+            report_figures()["clusters"],
             caption="../report/clusters.rst",
             category="Clusters",
         ),
         nouns=report(
-            pictures()["nouns"],
+            report_figures()["nouns"],
             caption="../report/nouns.rst",
             category="Learned prompts",
         ),

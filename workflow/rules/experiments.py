@@ -1,4 +1,4 @@
-"""What an experiment's numbers depend on besides its chain, and what they are compared with."""
+"""Evaluation settings of an experiment, and published results to compare with."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from pcc.results import STEPS
 
 
 def published(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The numbers that experiments are to be compared with, each with the choices it belongs to."""
+    """Published results, each with its chain."""
     return [
         {**{key: experiment.get(key) for key in CHAIN}, **experiment["published"]}
         for experiment in config["experiments"]
@@ -17,7 +17,7 @@ def published(config: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def scoring_settings(config: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[str, Any]:
-    """What a number depends on besides its chain: sizes, scales, flips and CRF by step; initial weights; masks."""
+    """Settings of each step, initial weights, and oracle flag of a branch."""
     found = {step: config[BLOCKS[step].key][choices[step]] for step in STEPS if choices[step]}
     methods, name = config["methods"], choices["method"]
     network = found.get("segmenter") or methods[encoder_of(methods, name)]
@@ -32,11 +32,11 @@ def scoring_settings(config: Mapping[str, Any], choices: Mapping[str, Any]) -> d
 
 
 def chosen_by_masks(method: Mapping[str, Any]) -> bool:
-    """Whether ground-truth masks pick an epoch of its training."""
+    """Whether ground-truth masks select its checkpoint."""
     return any(phase.get("select") == "masks" for phase in method.get("training", {}).get("phases", []))
 
 
 def initial_weights(model: Mapping[str, Any]) -> str | None:
-    """What a network's encoder begins with, such as ``resnet50.tv_in1k, hub``; None where the settings do not say."""
+    """Initial weights of the encoder, such as ``resnet50.tv_in1k, hub``; None if not set."""
     encoder = model.get("backbone", model)
     return ", ".join(str(encoder[key]) for key in ("name", "encoder", "weights") if key in encoder) or None

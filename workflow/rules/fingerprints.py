@@ -1,8 +1,7 @@
-"""Fingerprints of code: `params: code=` reruns a stage when what it computes has changed, and only then.
+"""Fingerprints of code: `params: code=` reruns a stage if and only if its code has changed.
 
-Snakemake sees a command line, not the package behind it. `Code.fingerprint` follows the imports of a stage's modules
-inside the package and hashes what it finds; comments, docstrings and formatting do not count. Modules that are chosen
-by name in the configuration (a method, a refinement) are imported dynamically, so rules pass them as further modules.
+`Code.fingerprint` hashes the modules of a stage and all their imports in the package, without comments, docstrings and
+formatting. Modules selected by name in the configuration (a method, a refinement) are passed explicitly.
 See docs/decisions/0001-shell-and-fingerprints.md.
 """
 
@@ -13,7 +12,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-# Shows how far a stage is, and changes nothing that a stage writes.
+# Progress bars do not affect outputs.
 SHOWS = "runtime.progress"
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -22,26 +21,26 @@ class Code:
     """The source of one package.
 
     Args:
-        root: the folder that holds the package's folder.
-        package: its name. Its own `__init__.py` is left out: it holds the version, which no result depends on.
+        root: parent folder of the package.
+        package: name. Its `__init__.py` with the version is ignored.
     """
 
     def __init__(self, root: Path, package: str = "pcc") -> None:
         self.root, self.package = root, package
         self.ignored = {package, f"{package}.{SHOWS}"}
-        # A workflow asks once per job, and its code does not change meanwhile.
+        # Called once per job; the code does not change during a run.
         self.fingerprint = cache(self._fingerprint)
         self._tree = cache(self._parse)
 
     def _fingerprint(self, *modules: str) -> str:
-        """Twelve hex digits that change when these modules, or what they import, compute something else."""
+        """Twelve hex digits of the hash of these modules and their imports."""
         total = hashlib.sha256()
         for name in sorted(self.closure(*modules)):
             total.update(f"{name}\n{self._tree(name)[1]}\n".encode())
         return total.hexdigest()[:12]
 
     def closure(self, *modules: str) -> set[str]:
-        """These modules and all they import inside the package, directly or not."""
+        """These modules and their direct and indirect imports in the package."""
         found: set[str] = set()
         waiting = list(modules)
         while waiting:
@@ -54,7 +53,7 @@ class Code:
         return found
 
     def _file(self, name: str) -> Path | None:
-        """The module's file; None where `name` is a name inside a module, or of another package."""
+        """File of a module; None for other names and packages."""
         if name.split(".")[0] != self.package:
             return None
         path = self.root.joinpath(*name.split("."))
@@ -63,7 +62,7 @@ class Code:
         )
 
     def _parse(self, name: str) -> tuple[tuple[str, ...], str]:
-        """What a module imports; its source and that of its compiled part, without comments, docstrings, formatting."""
+        """Imports of a module; its Python and C++ source without comments, docstrings and formatting."""
         file = self._file(name)
         assert file is not None
         tree = ast.parse(file.read_text(encoding="utf-8"))
@@ -83,10 +82,7 @@ def compiled_from(file: Path) -> Iterator[str]:
 
 
 def imports(tree: ast.Module, package: str) -> Iterator[str]:
-    """Every dotted name that a module in `package` imports, at its top or inside a function.
-
-    `from a import b` gives `a` and `a.b`, as only the file system tells whether b is a module.
-    """
+    """Dotted names that a module in `package` imports anywhere; `from a import b` gives `a` and `a.b`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -13,7 +13,7 @@ rule localize:
         "<logs>/{method}/seed-{seed}/{localization}/localize-{shard}.log",
     benchmark:
         "<benchmarks>/{method}/seed-{seed}/{localization}/localize-{shard}.tsv"
-    priority: 1  # before scores, which nothing waits for
+    priority: 1  # before evaluation, which no other job needs
     conda:
         "../envs/torch.yaml"
     threads: CORES

@@ -1,4 +1,4 @@
-"""Read and check the data set, and cut it into shards."""
+"""Read, check and shard the data set."""
 
 
 rule prepare:

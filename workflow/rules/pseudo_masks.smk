@@ -17,14 +17,14 @@ rule pseudo_masks:
         "<logs>/{method}/seed-{seed}/{localization}/{refinement}/pseudo_masks-{shard}.log",
     benchmark:
         "<benchmarks>/{method}/seed-{seed}/{localization}/{refinement}/pseudo_masks-{shard}.tsv"
-    priority: 1  # before scores, which nothing waits for
+    priority: 1  # before evaluation, which no other job needs
     conda:
         "../envs/crf.yaml"
     threads: CORES
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
-        device=lambda wildcards: 1 if boundary(wildcards) else 0,  # walks go to a GPU
+        device=lambda wildcards: 1 if boundary(wildcards) else 0,  # random walks use a GPU
     params:
         boundaries=lambda wildcards, input: [
             f"--boundaries={path}" for path in input.boundaries and [input.boundaries]

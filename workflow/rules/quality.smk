@@ -1,4 +1,4 @@
-"""Say how far each pseudo mask may be trusted, without true masks."""
+"""Estimate the reliability of each pseudo mask without ground truth."""
 
 
 rule quality:

@@ -1,4 +1,4 @@
-"""Train the final network on masks, and predict with it."""
+"""Train the segmenter on masks, and predict with it."""
 
 
 rule train_segmenter:
@@ -6,7 +6,7 @@ rule train_segmenter:
         lambda wildcards: files_in(entry("segmenter", wildcards, "model", "training")),
         manifest="<results>/data/manifest.csv",
         masks=training_masks,
-    # Files, not their folder: the checkpoint beside them must survive (see train.smk).
+    # Files, not their folder, to keep the checkpoint beside them (see train.smk).
     output:
         weights=ensure("<results>/{branch}/segmenter/weights.safetensors", non_empty=True),
         model=ensure("<results>/{branch}/segmenter/model.json", non_empty=True),
@@ -15,7 +15,7 @@ rule train_segmenter:
         "<logs>/{branch}/train_segmenter.log",
     benchmark:
         "<benchmarks>/{branch}/train_segmenter.tsv"
-    priority: 2  # before scores, which nothing waits for
+    priority: 2  # before evaluation, which no other job needs
     conda:
         "../envs/torch.yaml"
     threads: CORES
@@ -30,7 +30,7 @@ rule train_segmenter:
         seed=lambda wildcards: BRANCHES[wildcards.branch]["seed"],
         settings=lambda wildcards: as_json(entry("segmenter", wildcards, "type", "model", "training")),
         code=lambda wildcards: code_of("pcc.stages.train_segmenter", module_of("segmenter", wildcards)),
-    # exec: the signal to stop reaches the training, and no shell dies of it and takes the training along.
+    # exec: SIGTERM must reach the training, not a shell around it.
     shell:
         "exec python -m pcc train_segmenter --manifest {input.manifest:q} {params.masks:q}"
         " --seed {params.seed} --output {params.folder:q} --settings {params.settings:q}"

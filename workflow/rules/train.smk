@@ -1,4 +1,4 @@
-"""Train a method's classifier on image-level labels, and name what it has learned to say."""
+"""Train a method on image-level labels, and list the nearest nouns of its prompts."""
 
 
 rule train:
@@ -13,7 +13,7 @@ rule train:
         clusters=lambda wildcards: "<results>/clusters/{}/clusters.json".format(
             entry("method", wildcards)["clusters"]
         ),
-    # Files, not their folder: Snakemake deletes outputs before a rerun, and the checkpoint beside them must survive.
+    # Files, not their folder: Snakemake deletes outputs before a rerun, but the checkpoint beside them must stay.
     output:
         weights=ensure("<results>/{method}/seed-{seed}/classifier/weights.safetensors", non_empty=True),
         model=ensure("<results>/{method}/seed-{seed}/classifier/model.json", non_empty=True),
@@ -22,7 +22,7 @@ rule train:
         "<logs>/{method}/seed-{seed}/train.log",
     benchmark:
         "<benchmarks>/{method}/seed-{seed}/train.tsv"
-    priority: 2  # before scores, which nothing waits for
+    priority: 2  # before evaluation, which no other job needs
     conda:
         "../envs/torch.yaml"
     threads: CORES
@@ -38,7 +38,7 @@ rule train:
         ],
         settings=lambda wildcards: as_json(entry("method", wildcards, "type", "model", "training")),
         code=lambda wildcards: code_of("pcc.stages.train", *method_modules(wildcards)),
-    # exec: the signal to stop reaches the training, and no shell dies of it and takes the training along.
+    # exec: SIGTERM must reach the training, not a shell around it.
     shell:
         "exec python -m pcc train --manifest {input.manifest:q} --clusters {input.clusters:q} {params.after:q}"
         " --seed {wildcards.seed} --output {params.folder:q} --settings {params.settings:q}"

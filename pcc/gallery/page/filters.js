@@ -17,7 +17,7 @@ const Filters = (() => {
   function sorts(state) {
     const entries = [["id", "order of the data set"]];
     if (Model.scored(state.experiment)) {
-      entries.push(["iou-up", "IoU to truth, worst first"], ["iou-down", "IoU to truth, best first"]);
+      entries.push(["iou-up", "IoU, worst first"], ["iou-down", "IoU, best first"]);
     }
     if (Model.judged(state.experiment)) {
       entries.push(["confidence-up", "confidence, least first"], ["confidence-down", "confidence, most first"]);
@@ -50,10 +50,10 @@ const Filters = (() => {
 
   function note(state) {
     const lines = [];
-    if (Model.scored(state.experiment)) lines.push("IoU is measured with the true masks: mean over the classes of one image.");
-    if (Model.oracle(state.experiment)) lines.push("Oracle: true masks chose something on the way to this experiment.");
-    if (Model.supervised(state.experiment)) lines.push("Trained on true masks, not on tags.");
-    if (Model.judged(state.experiment)) lines.push("Confidence is label-free, it looks at no mask: mean over the classes of one image.");
+    if (Model.scored(state.experiment)) lines.push("IoU: mean over the classes of an image, against ground truth.");
+    if (Model.oracle(state.experiment)) lines.push("Oracle: parts of this experiment were selected on ground truth.");
+    if (Model.supervised(state.experiment)) lines.push("Fully supervised: trained on ground-truth masks.");
+    if (Model.judged(state.experiment)) lines.push("Confidence: mean over the classes of an image, without ground truth.");
     at("note").textContent = lines.join(" ");
   }
 

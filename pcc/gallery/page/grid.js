@@ -116,8 +116,8 @@ const Grid = (() => {
   function facts(i, layer, state) {
     const size = GALLERY.sizes[i], iou = layer?.iou?.[i] ?? null, confidence = Model.confidence(state.experiment, i);
     const first = [size ? `${size[0]} × ${size[1]}` : "no photo"], second = [];
-    if (layer) first.push(`things ${Model.percent(layer.share[i], 0)}`);
-    if (iou !== null) second.push(`IoU to truth ${Model.percent(iou)}`);
+    if (layer) first.push(`foreground ${Model.percent(layer.share[i], 0)}`);
+    if (iou !== null) second.push(`IoU ${Model.percent(iou)}`);
     if (confidence !== null) second.push(`confidence ${confidence.toFixed(2)}`);
     return [first.join(" · "), second.join(" · ")];
   }

@@ -69,7 +69,7 @@ const Model = (() => {
     thumb: (i) => `thumbs/${encodeURIComponent(ids[i])}.jpg`,
     photo: (i) => `photos/${encodeURIComponent(ids[i])}.jpg`,
     names: (classes) => classes.map((id) => GALLERY.classes[id]),
-    className: (id) => (id === 255 ? "left open" : GALLERY.classes[id] ?? `class ${id}`),
+    className: (id) => (id === 255 ? "ignored" : GALLERY.classes[id] ?? `class ${id}`),
     percent: (value, digits = 1) => `${(100 * value).toFixed(digits)}\u00a0%`,
   };
 })();

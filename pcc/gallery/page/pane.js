@@ -21,21 +21,21 @@ class Pane {
   async show(i, path, layer, choice, mapOf) {
     const id = GALLERY.ids[i], key = `${id} ${layer?.folder} ${mapOf}`;
     const experiment = Model.experiment(path), size = GALLERY.sizes[i];
-    const title = layer === GALLERY.truth ? "true mask" : experiment ? Filters.experimentName(experiment) : "photo";
+    const title = layer === GALLERY.truth ? "ground truth" : experiment ? Filters.experimentName(experiment) : "image";
     this.caption.textContent = layer && layer !== GALLERY.truth ? `${title}: ${LAYERS[layer.kind]}` : title;
     this.key = key;
     this.marks.hidden = true;
     if (this.photo.dataset.id !== id) {
       this.photo.dataset.id = id;
       this.photo.hidden = !size;
-      this.photo.alt = `Photo ${id}: ${Model.names(GALLERY.tags[i]).join(", ") || "no tags"}`;
+      this.photo.alt = `Image ${id}: ${Model.names(GALLERY.tags[i]).join(", ") || "no labels"}`;
       if (size) this.photo.src = Model.photo(i);
       else this.photo.removeAttribute("src");
       this.over.hidden = true;
     }
     this.proportions(size ?? [4, 3]);
     const faults = [GALLERY.problems[i], layer?.faults?.[id]].filter(Boolean);
-    if (!layer && choice !== "photo" && choice !== "last") faults.push(`No ${LAYERS[choice]} of this image here.`);
+    if (!layer && choice !== "photo" && choice !== "last") faults.push(`This image has no ${LAYERS[choice]}.`);
     this.message.textContent = faults.join(" ");
     if (!layer) {
       this.over.hidden = true;
@@ -66,14 +66,14 @@ class Pane {
     this.over.classList.toggle("heat", layer.kind === "maps");
     if (layer.kind === "maps") {
       Paint.map(this.over, Pane.mapShown(content, mapOf), content.size);
-      const name = content.maps.has(Number(mapOf)) && mapOf !== "" ? Model.className(Number(mapOf)) : "the strongest thing";
-      this.over.setAttribute("aria-label", `Heat of ${name} over the photo`);
+      const name = content.maps.has(Number(mapOf)) && mapOf !== "" ? Model.className(Number(mapOf)) : "the strongest class";
+      this.over.setAttribute("aria-label", `Heat of ${name} over the image`);
       return;
     }
     Paint.mask(this.over, content.mask);
     const all = content.mask.values.length;
     const parts = Paint.counted(content.mask).map(([id, n]) => `${Model.className(id)} ${Model.percent(n / all)}`);
-    this.over.setAttribute("aria-label", `Mask over the photo: ${parts.join(", ")}`);
+    this.over.setAttribute("aria-label", `Mask over the image: ${parts.join(", ")}`);
   }
 
   static mapShown(content, mapOf) {

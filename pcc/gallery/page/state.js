@@ -2,7 +2,7 @@
 // What is shown. All of it stands in the address after the #, so that a link or a reload shows the same again.
 
 const KINDS = ["maps", "pseudo_masks", "predictions"]; // in the order of the workflow
-const LAYERS = { photo: "photo only", maps: "maps", pseudo_masks: "pseudo mask", predictions: "prediction", truth: "truth" };
+const LAYERS = { photo: "image only", maps: "maps", pseudo_masks: "pseudo mask", predictions: "prediction", truth: "ground truth" };
 
 const State = (() => {
   const defaults = {

@@ -29,7 +29,7 @@ const Viewer = (() => {
     latest = i;
     const mine = ++turn, order = Grid.order(), place = Grid.placeOf(i);
     at("viewer-title").textContent = state.image;
-    at("viewer-place").textContent = place < 0 ? "not among the images chosen" : `${place + 1} of ${order.length}`;
+    at("viewer-place").textContent = place < 0 ? "not among the filtered images" : `${place + 1} of ${order.length}`;
     at("previous").disabled = place <= 0;
     at("next").disabled = place < 0 || place >= order.length - 1;
     const paths = state.with && state.with !== state.experiment ? [state.experiment, state.with] : [state.experiment];
@@ -53,7 +53,7 @@ const Viewer = (() => {
   function nothing(id) {
     turn++;
     at("viewer-title").textContent = id;
-    at("viewer-place").textContent = "There is no such image in this gallery.";
+    at("viewer-place").textContent = "Image not found in this gallery.";
     at("viewer-body").hidden = true;
     at("previous").disabled = at("next").disabled = true;
   }
@@ -88,7 +88,7 @@ const Viewer = (() => {
   function chooseMaps(state) {
     const classes = [...new Set(shown.flatMap(({ layer, content }) => (layer?.kind === "maps" && content ? [...content.maps.keys()] : [])))];
     at("map-classes").hidden = at("heat-legend").hidden = !classes.length;
-    const entries = [["", "strongest thing"], ...classes.map((id) => [String(id), Model.className(id)])];
+    const entries = [["", "strongest class"], ...classes.map((id) => [String(id), Model.className(id)])];
     const pressed = classes.includes(Number(state.map)) && state.map !== "" ? state.map : "";
     buttons(at("map-classes"), classes.length ? entries : [], pressed, (map) => State.set({ map }));
     const ranges = shown.filter(({ content }) => content).map(({ content }) => content.range);
@@ -127,16 +127,16 @@ const Viewer = (() => {
   function facts(i) {
     const size = GALLERY.sizes[i];
     const lines = [
-      ["Tags", Model.names(GALLERY.tags[i]).join(", ") || "none"],
+      ["Labels", Model.names(GALLERY.tags[i]).join(", ") || "none"],
       ["Split", GALLERY.splits[i]],
-      ["Size", size ? `${size[0]} × ${size[1]} pixels` : "no photo"],
+      ["Size", size ? `${size[0]} × ${size[1]} pixels` : "no image"],
     ];
     for (const { path, layer } of shown) {
-      const name = shown.length > 1 && layer ? `, ${layer.name ?? "truth"}` : "";
-      if (layer?.iou && layer.iou[i] !== null) lines.push([`IoU, measured with the true mask${name}`, Model.percent(layer.iou[i])]);
-      if (layer?.mean_iou != null) lines.push([`mIoU of its split, measured with true masks${name}`, Model.percent(layer.mean_iou)]);
+      const name = shown.length > 1 && layer ? `, ${layer.name ?? "ground truth"}` : "";
+      if (layer?.iou && layer.iou[i] !== null) lines.push([`IoU${name}`, Model.percent(layer.iou[i])]);
+      if (layer?.mean_iou != null) lines.push([`mIoU of the split${name}`, Model.percent(layer.mean_iou)]);
       const confidence = Model.confidence(path, i);
-      if (confidence !== null) lines.push([`Confidence, label-free${name}`, confidence.toFixed(2)]);
+      if (confidence !== null) lines.push([`Confidence${name}`, confidence.toFixed(2)]);
     }
     if (GALLERY.truth.faults[GALLERY.ids[i]]) lines.push(["True mask", GALLERY.truth.faults[GALLERY.ids[i]]]);
     at("facts").replaceChildren(...lines.flatMap(([name, value]) => [
@@ -153,7 +153,7 @@ const Viewer = (() => {
     const count = Paint.changes(a.content.mask, b.content.mask, panes[1].marks), all = a.content.mask.values.length;
     panes[1].marks.hidden = state.changes !== "1" || count === null;
     const what = a.layer.kind === "maps" ? " in the strongest class" : "";
-    at("changed-count").textContent = count === null ? "The two are of different sizes."
+    at("changed-count").textContent = count === null ? "The masks differ in size."
       : `${count.toLocaleString("en")} of ${all.toLocaleString("en")} pixels changed${what} (${Model.percent(count / all)})`;
   }
 
