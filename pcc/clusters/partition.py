@@ -47,7 +47,7 @@ def validate(clusters: Partition, names: Sequence[str]) -> None:
     Raises:
         InputError: one line for each missing, repeated or unknown name and each empty cluster.
 
-    Example:
+    Examples:
         >>> validate([["cat", "dog"], ["boat"]], ["boat", "cat", "dog"])
     """
     groups = members(clusters)
@@ -76,7 +76,7 @@ def shown(name: str) -> str:
 def same(a: Partition, b: Partition) -> bool:
     """Whether two partitions are equal, ignoring order and cluster names.
 
-    Example:
+    Examples:
         >>> same([["cat", "dog"], ["boat"]], {"vehicle": ["boat"], "animal": ["dog", "cat"]})
         True
     """
@@ -95,7 +95,7 @@ def consensus(partitions: Sequence[Partition]) -> Consensus:
     Raises:
         InputError: no partition, or partitions of different names.
 
-    Example:
+    Examples:
         >>> consensus([[["cat", "dog"], ["boat"]], [["cat", "dog"], ["boat"]], [["cat"], ["dog", "boat"]]]).clusters
         [('boat',), ('cat', 'dog')]
     """

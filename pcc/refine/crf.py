@@ -46,7 +46,7 @@ def dense_crf(
     Raises:
         InputError: an unknown or missing kernel setting, or an engine that is not available.
 
-    Example:
+    Examples:
         >>> image = np.zeros((4, 4, 3), np.uint8)
         >>> probabilities = np.full((2, 4, 4), 0.5)
         >>> probabilities[:, :, :2] = [[[0.9]], [[0.1]]]

@@ -90,7 +90,7 @@ def propagate(
         beta: exponent on the affinities.
         steps: number of steps.
 
-    Example:
+    Examples:
         >>> boundary = torch.tensor([[0.0, 0.0, 1.0, 0.0]])
         >>> propagate(torch.tensor([[[1.0, 0.0, 0.0, 0.0]]]), boundary, radius=2).tolist()
         [[[0.5, 0.5, 0.0, 0.0]]]
