@@ -197,12 +197,12 @@ BAD: dict[str, tuple[str, str | None, str]] = {
     "confidence": (
         "results/tiny",
         "image_id,class_id,confidence\nim01,1,1.5\n",
-        "line 2: confidence '1.5' is not",
+        "line 2: confidence '1.5' must be",
     ),
     "no number": (
         "results/tiny",
         "image_id,class_id,confidence\nim01,1,sure\n",
-        "line 2: confidence 'sure' is not",
+        "line 2: confidence 'sure' must be",
     ),
     "columns": ("results/tiny", "image,confidence\nim01,1\n", "line 1: column image_id, class_id is missing"),
 }

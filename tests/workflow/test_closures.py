@@ -26,7 +26,7 @@ ALLOWED = {
     "prepare": f"{MANIFEST} artifacts.masks data.checks data.classes data.image_ids data.images runtime.plugins "
     "runtime.resources",
     "clusters": f"{MANIFEST} artifacts.clusters clusters.partition clusters.providers runtime.plugins",
-    "train": f"{TRAINING} {NETWORK} artifacts.clusters methods.base methods.loading runtime.plugins",
+    "train": f"{TRAINING} {NETWORK} artifacts.clusters maps methods.base methods.loading runtime.plugins",
     "nouns": "artifacts.networks models.clip runtime.resources",
     "localize": f"{IMAGES} {NETWORK} {SHARDS} deployment deployment.localizer localizations.cam maps methods.base "
     "methods.loading models.folding runtime.plugins",
