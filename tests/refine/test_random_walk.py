@@ -106,7 +106,7 @@ def test_mirrored_in_mirrored_out():
     torch.testing.assert_close(mirrored, propagate(maps, boundary).flip(-1))
 
 
-def test_several_images_at_once():
+def test_several_batch_size():
     maps, boundary = random(2, 3, 9, 7), random(2, 9, 7, seed=1)
     both = propagate(maps, boundary, steps=9)
     for one, given, edge in zip(both, maps, boundary, strict=True):

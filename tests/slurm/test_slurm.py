@@ -66,7 +66,9 @@ def telling(results: Path) -> dict[str, str]:
 
 def resumed_at(log: Path) -> int:
     """Step at which the attempt that writes this log took the training up; 0 where it has not."""
-    found = re.search(r"resuming at phase 0, step (\d+)", log.read_text()) if log.exists() else None
+    found = (
+        re.search(r"resuming from checkpoint: phase 0, step (\d+)", log.read_text()) if log.exists() else None
+    )
     return int(found[1]) if found else 0
 
 

@@ -321,7 +321,7 @@ def test_the_random_walk_from_confident_labels_to_masks(
         )
         mask = read_mask(masks / f"{image_id}.png")
         np.testing.assert_array_equal(mask, np.array(found.classes, np.uint8)[expected])
-    monkeypatch.setattr(pseudo_masks_stage, "_images_at_once", lambda *_: 2)
+    monkeypatch.setattr(pseudo_masks_stage, "_batch_size", lambda *_: 2)
     together = tmp_path / "together"
     pseudo_masks(
         manifest,

@@ -112,6 +112,6 @@ def test_asked_to_stop_it_saves_the_step_and_goes_on_there(
     assert heard == "held\n" and process.returncode == EXIT_CODE, said
     assert "received SIGTERM: checkpoint saved at step 5 " in said and not (tmp_path / "broken").exists()
     again = subprocess.run(broken, env=environment, check=True, capture_output=True, text=True)
-    assert "resuming at phase 0, step 5\n" in again.stderr
+    assert "resuming from checkpoint: phase 0, step 5\n" in again.stderr
     for file in ("weights.safetensors", "losses.csv"):
         assert digest(tmp_path / "whole" / file) == digest(tmp_path / "broken" / file)

@@ -101,7 +101,7 @@ def test_killed_stages_end_like_unbroken_ones(tiny_manifest: Callable[..., Path]
         assert not visible.exists(), "a killed stage shows nothing"
         resumed = subprocess.run([*pcc, *given], check=True, capture_output=True, text=True)
         if name == Path("classifier"):
-            assert "resuming at phase 0, step 2\n" in resumed.stderr
+            assert "resuming from checkpoint: phase 0, step 2\n" in resumed.stderr
         assert content(whole / name) == content(broken / name)
 
 
