@@ -21,15 +21,7 @@ import torch
 from pcc.runtime.files import read_json, write_json
 from pcc.runtime.hardware import device
 
-SCRIPTS = [
-    "dense_crf",
-    "localization",
-    "stored_maps",
-    "evaluation",
-    "training_step",
-    "image_pipeline",
-    "workflow",
-]
+SCRIPTS = ["dense_crf", "localization", "stored_maps", "evaluation", "training_step", "image_pipeline", "workflow"]
 RESULTS = Path(__file__).with_name("results.json")
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pydensecrf2", "snakemake")
 
@@ -37,9 +29,7 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "pydensecrf2", "snakemake")
 def machine() -> dict[str, Any]:
     """What the figures hold for."""
     names = [
-        line.split(":")[1].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if "model name" in line
+        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
     ]
     return {
         "processor": names[0] if names else platform.processor(),
@@ -79,9 +69,7 @@ def main() -> None:
         print(f"== {name}", flush=True)
         results[name] = run(name)
         failed += [name] * (results[name]["exit_code"] != 0)
-        write_json(
-            RESULTS, {"date": datetime.now(UTC).date().isoformat(), "machine": here, "benchmarks": results}
-        )
+        write_json(RESULTS, {"date": datetime.now(UTC).date().isoformat(), "machine": here, "benchmarks": results})
     print(f"written: {RESULTS}")
     if failed:
         sys.exit(f"missed a target, or failed: {', '.join(failed)}")

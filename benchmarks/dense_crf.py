@@ -55,9 +55,7 @@ def theirs(problem: Problem) -> np.ndarray:
     crf = DenseCRF2D(width, height, labels)
     crf.setUnaryEnergy(energies.reshape(labels, -1))
     crf.addPairwiseGaussian(sxy=SMOOTHNESS.xy, compat=SMOOTHNESS.weight)
-    crf.addPairwiseBilateral(
-        sxy=APPEARANCE.xy, srgb=APPEARANCE.rgb, rgbim=image.copy(), compat=APPEARANCE.weight
-    )
+    crf.addPairwiseBilateral(sxy=APPEARANCE.xy, srgb=APPEARANCE.rgb, rgbim=image.copy(), compat=APPEARANCE.weight)
     return np.array(crf.inference(ITERATIONS)).reshape(labels, height, width)
 
 
@@ -75,10 +73,7 @@ def timed(labels: int, target: float) -> Claim:
         equal.append(float((found["ours"].argmax(0) == found["pydensecrf2"].argmax(0)).mean()))
     agreement = float(np.mean(equal))
     facts = {"equal labels": f"{agreement:.6f}", "least": f"{min(equal):.6f}", "photographs": len(equal)}
-    facts |= {
-        "first call, ms": round(1e3 * in_fresh_process("seconds", labels), 1),
-        "instructions": INSTRUCTIONS,
-    }
+    facts |= {"first call, ms": round(1e3 * in_fresh_process("seconds", labels), 1), "instructions": INSTRUCTIONS}
     return Claim(f"dense CRF, {labels} labels", ratio(seconds, "pydensecrf2", "ours"), target,
                  proven=agreement >= 0.999, seconds=seconds, facts=facts)  # fmt: skip
 
@@ -95,9 +90,7 @@ def two_cores(target: float) -> Claim:
         return run
 
     seconds = in_turn({"one core": by(1), "two cores": by(2)}, rounds=5)
-    return Claim(
-        "dense CRF, two cores against one", ratio(seconds, "one core", "two cores"), target, seconds=seconds
-    )
+    return Claim("dense CRF, two cores against one", ratio(seconds, "one core", "two cores"), target, seconds=seconds)
 
 
 def memory(labels: int) -> Claim:

@@ -197,9 +197,7 @@ def main() -> None:
     records = {record.image_id: record for record in real.training_images().records}
     paths = [path for folder in FOLDERS for path in sorted(folder.glob("*.png"))]
     chosen = [records[path.stem] for path in paths]
-    files = [
-        (path, record.mask) for path, record in zip(paths, chosen, strict=True) if record.mask is not None
-    ]
+    files = [(path, record.mask) for path, record in zip(paths, chosen, strict=True) if record.mask is not None]
     rng = np.random.default_rng(0)
     claims = counting("21 classes", list(read(files)), VOC, rounds=5, few=20)
     claims += counting("81 classes", [drawn(rng) for _ in range(DRAWN)], COCO, rounds=3, few=2)

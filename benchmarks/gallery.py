@@ -56,9 +56,7 @@ def noise(home: Path, number: int) -> tuple[str, Path, Path]:
     image, mask = home / f"data/images/{number}.jpg", home / f"data/masks/{number}.png"
     for path in (image, mask):
         path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.kron(rng.integers(0, 256, (25, 34, 3)), np.ones((15, 15, 1))).astype(np.uint8)).save(
-        image
-    )
+    Image.fromarray(np.kron(rng.integers(0, 256, (25, 34, 3)), np.ones((15, 15, 1))).astype(np.uint8)).save(image)
     Image.fromarray(np.kron(rng.integers(0, 21, (5, 5)), np.ones((75, 102))).astype(np.uint8)).save(mask)
     return str(number), image, mask
 
@@ -75,9 +73,7 @@ def opening(page: Path) -> dict[str, float]:
             while driver.execute_script("return document.getElementById('count').textContent") == before:
                 time.sleep(0.01)
             used.append(time.perf_counter() - started)
-            ready.append(
-                driver.execute_script("return performance.getEntriesByName('ready')[0].startTime") / 1000
-            )
+            ready.append(driver.execute_script("return performance.getEntriesByName('ready')[0].startTime") / 1000)
     return {"ready": statistics.median(ready), "first_letter_took_effect": statistics.median(used)}
 
 
@@ -96,9 +92,7 @@ def scrolling(page: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, help="a data set's results to show instead")
     given = parser.parse_args()
     if not (BROWSER and DRIVER):

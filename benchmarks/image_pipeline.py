@@ -44,11 +44,7 @@ class InMemory:
 
     def __init__(self, samples: Samples) -> None:
         self.samples = [
-            [
-                sample._replace(images=to_unit_range(sample.images))
-                for sample in epoch
-                if sample.images is not None
-            ]
+            [sample._replace(images=to_unit_range(sample.images)) for sample in epoch if sample.images is not None]
             for epoch in ([samples[views, i] for i in range(len(samples))] for views in (0, 1))
         ]
 

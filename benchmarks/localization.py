@@ -55,9 +55,7 @@ def theirs(folder: Path) -> None:
                 features = network.forward_intermediates(pair, indices=1, intermediates_only=True)[0]
                 seen = method.classifier(features)
                 logits = (seen[:1] + seen[1:].flip(-1)) / 2
-                total = total + functional.interpolate(
-                    logits, (height, width), mode="bilinear", align_corners=False
-                )
+                total = total + functional.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
         cams = torch.relu(total[0])
         cams = cams / (cams.amax(dim=(1, 2), keepdim=True) + 1e-5)
         background = 1 - cams.amax(dim=0, keepdim=True)

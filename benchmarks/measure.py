@@ -41,9 +41,7 @@ class Claim:
         return met and self.proven
 
 
-def in_turn(
-    ways: Mapping[str, Callable[[], object]], rounds: int = 5, warm_up: bool = True
-) -> dict[str, list[float]]:
+def in_turn(ways: Mapping[str, Callable[[], object]], rounds: int = 5, warm_up: bool = True) -> dict[str, list[float]]:
     """Seconds that each way takes, in every round.
 
     The ways take turns, so that a slow minute of the machine meets all of them alike.
@@ -78,9 +76,7 @@ def end(claims: Iterable[Claim]) -> None:
         verdict = "reached" if claim.reached else "MISSED" if claim.proven else "NOT EQUAL"
         times = ", ".join(f"{name} {describe(runs)}" for name, runs in claim.seconds.items())
         facts = ", ".join(f"{name} {value}" for name, value in claim.facts.items())
-        print(
-            f"{claim.name:{width}}  {claim.value:8.3g} (target {sign} {claim.target:g}, {verdict})  {times}"
-        )
+        print(f"{claim.name:{width}}  {claim.value:8.3g} (target {sign} {claim.target:g}, {verdict})  {times}")
         if facts:
             print(f"{'':{width}}  {facts}")
     rows = [asdict(c) | {"reached": c.reached, "spread": spreads(c.seconds)} for c in claims]

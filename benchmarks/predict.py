@@ -58,18 +58,13 @@ def images_per_second(model: Path, photos: Path, output: Path, engine: str, thre
 
 def agreement(first: Path, second: Path) -> float:
     """Share of the pixels that have the same class in both folders of masks."""
-    shares = [
-        float((read_mask(file) == read_mask(second / file.name)).mean())
-        for file in sorted(first.glob("*.png"))
-    ]
+    shares = [float((read_mask(file) == read_mask(second / file.name)).mean()) for file in sorted(first.glob("*.png"))]
     return sum(shares) / len(shares)
 
 
 def main() -> None:
     """Both engines in turn, three times each; the best of each is reported."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="folder of pcc export")
     parser.add_argument("--images", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1)
@@ -85,9 +80,7 @@ def main() -> None:
         speeds: dict[str, list[float]] = {engine: [] for engine in ENGINES}
         for _ in range(REPEATS):
             for engine in ENGINES:
-                speeds[engine].append(
-                    images_per_second(model, photos, folder / engine, engine, asked.threads)
-                )
+                speeds[engine].append(images_per_second(model, photos, folder / engine, engine, asked.threads))
         same = agreement(folder / "torch/masks", folder / "onnx/masks")
         prediction = read_json(model / "config.json")["prediction"]
     best = {engine: round(max(values), 2) for engine, values in speeds.items()}

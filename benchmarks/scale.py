@@ -67,18 +67,7 @@ def run(images: int, folder: Path) -> pd.DataFrame:
     """
     file = folder / f"{images}.yaml"
     file.write_text(yaml.safe_dump(configuration(images)))
-    words = [
-        "-s",
-        ROOT / "Snakefile",
-        "--configfile",
-        file,
-        "--directory",
-        folder,
-        "--cores",
-        "1",
-        "--quiet",
-        "all",
-    ]
+    words = ["-s", ROOT / "Snakefile", "--configfile", file, "--directory", folder, "--cores", "1", "--quiet", "all"]
     subprocess.run([sys.executable, "-m", "snakemake", *map(str, words)], check=True)
     rows = {}
     for stage, pattern in STAGES.items():
@@ -89,17 +78,14 @@ def run(images: int, folder: Path) -> pd.DataFrame:
             "ms": 1000 * table["s"].sum() / images,
             "cpu_ms": 1000 * table["cpu_time"].sum() / images,
             "mb": max(
-                read_json(path)["peak_memory_mb"]
-                for path in (folder / f"results/images_{images}").glob(pattern)
+                read_json(path)["peak_memory_mb"] for path in (folder / f"results/images_{images}").glob(pattern)
             ),
         }
     return pd.DataFrame(rows).T
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, nargs=2, default=(2000, 20000), metavar=("FEW", "MANY"))
     parser.add_argument("--folder", type=Path, help="where to work; a temporary one by default")
     given = parser.parse_args()

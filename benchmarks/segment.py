@@ -27,11 +27,7 @@ MODEL = {"backbone": {"name": "resnet10t", "weights": "random", "levels": [1, 2,
 SETTINGS = {
     "scales": [0.75, 1.0, 1.25],
     "flip": True,
-    "crf": {
-        "iterations": 10,
-        "gaussian": {"sxy": 1, "weight": 3},
-        "bilateral": {"sxy": 67, "srgb": 3, "weight": 4},
-    },
+    "crf": {"iterations": 10, "gaussian": {"sxy": 1, "weight": 3}, "bilateral": {"sxy": 67, "srgb": 3, "weight": 4}},
 }
 
 
@@ -40,9 +36,7 @@ def segment(checkout: Path, folder: Path, name: str) -> None:
     words = ["--manifest", folder / "data/manifest.csv", "--segmenter", folder / "trained", "--shard", "000"]
     words += ["--output", folder / name, "--settings", json.dumps(SETTINGS), "--threads", "1"]
     command = [sys.executable, "-m", "pcc", "segment", *map(str, words)]
-    subprocess.run(
-        command, cwd=folder, env=os.environ | {"PYTHONPATH": str(checkout)}, check=True, capture_output=True
-    )
+    subprocess.run(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(checkout)}, check=True, capture_output=True)
 
 
 def main() -> None:
@@ -62,25 +56,11 @@ def main() -> None:
         made = {"type": "light_head", "classes": list(names), "model": MODEL, "supervision": "labels"}
         write_json(folder / "trained" / DESCRIPTION, made)
         ways = {"other": asked.other.absolute(), "here": ROOT}
-        seconds = in_turn(
-            {name: lambda name=name: segment(ways[name], folder, name) for name in ways}, rounds=5
-        )
+        seconds = in_turn({name: lambda name=name: segment(ways[name], folder, name) for name in ways}, rounds=5)
         masks = sorted((folder / "here").glob("*.png"))
         equal = all((read_mask(mask) == read_mask(folder / "other" / mask.name)).all() for mask in masks)
     facts = {"images": asked.images, "masks that are equal": equal}
-    end(
-        [
-            Claim(
-                "segment, 3 scales, flip, CRF",
-                ratio(seconds, "other", "here"),
-                0.97,
-                "higher",
-                equal,
-                seconds,
-                facts,
-            )
-        ]
-    )
+    end([Claim("segment, 3 scales, flip, CRF", ratio(seconds, "other", "here"), 0.97, "higher", equal, seconds, facts)])
 
 
 if __name__ == "__main__":

@@ -31,17 +31,12 @@ from pcc.runtime.hardware import autocast, keep_freed_memory
 IMAGES = 80
 SHARE, AGREEMENT = 1 / 30, 0.995
 ROWS: dict[str, tuple[Sequence[float], int | None, int | None]] = {  # scales, side, stride
-    "4 scales and flip, own size": ((1.0, 0.5, 1.5, 2.0), None, None),
+    "4 scales and flip, own size": ((1.0, 0.5, 1.5, 2.0), None, None)
 }
 
 
 def both(
-    method: Method,
-    data: Manifest,
-    record: Record,
-    scales: Sequence[float],
-    side: int | None,
-    stride: int | None,
+    method: Method, data: Manifest, record: Record, scales: Sequence[float], side: int | None, stride: int | None
 ) -> tuple[Maps, Tensor]:
     """What is stored of an image, and the same maps made at its own size."""
     size = image_size(record.image)
@@ -89,9 +84,7 @@ def compare(name: str, method: Method, data: Manifest, records: Sequence[Record]
         "pixels that agree": f"{pixels:.3%}",
         "image that agrees least": f"{min(same):.2%}",
     }
-    return Claim(
-        f"stored maps, {name}", ours / theirs, SHARE, "lower", bool(pixels >= AGREEMENT), facts=facts
-    )
+    return Claim(f"stored maps, {name}", ours / theirs, SHARE, "lower", bool(pixels >= AGREEMENT), facts=facts)
 
 
 def main() -> None:

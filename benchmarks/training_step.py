@@ -46,11 +46,7 @@ THEIRS, OURS, AGAIN = "all gradients, fp32", "ours", "ours, another dropout"
 def network() -> Method:
     """The published settings on the small ViT; the same weights in every process."""
     published = yaml.safe_load(CONFIGURATION.read_text())["methods"]["pcc"]["model"]
-    backbone = {
-        "name": "vit_small_patch14_dinov2",
-        "weights": str(WEIGHTS),
-        "settings": {"img_size": SIDE},
-    }
+    backbone = {"name": "vit_small_patch14_dinov2", "weights": str(WEIGHTS), "settings": {"img_size": SIDE}}
     classes = yaml.safe_load((ROOT / "resources/voc12.yaml").read_text())
     groups = [[classes["classes"].index(name) for name in group] for group in classes["taxonomy"].values()]
     torch.manual_seed(0)
@@ -91,11 +87,7 @@ def ours(model: Method, samples: InMemory, turns: Turns, another: bool) -> list[
 
     model.losses = watched  # type: ignore[method-assign]
     recipe = Recipe(
-        [Phase(PHASE, EPOCHS, LR, "constant")],
-        BATCH,
-        optimizer="adam",
-        precision="auto",
-        checkpoint_every=10**6,
+        [Phase(PHASE, EPOCHS, LR, "constant")], BATCH, optimizer="adam", precision="auto", checkpoint_every=10**6
     )
     with tempfile.TemporaryDirectory() as folder:
         fit(model, samples, recipe, seed=0, work=Path(folder))
@@ -110,9 +102,7 @@ def theirs(model: Method, samples: InMemory, turns: Turns) -> list[float]:
     seen: list[float] = []
     for step, keys in enumerate(Batches(IMAGES, BATCH, EPOCHS, f"0/{PHASE}")):
         turns.next()
-        batch = Batch(
-            *(None if v is None else v.to(device()) for v in collate([samples[k] for k in keys])[:5])
-        )
+        batch = Batch(*(None if v is None else v.to(device()) for v in collate([samples[k] for k in keys])[:5]))
         torch.manual_seed(seed_number(f"0/{PHASE}/{step}/0"))  # the same dropout
         named = model.losses(batch._replace(images=to_unit_range(batch.images)), PHASE)
         loss = torch.stack(list(named.values())).sum()
@@ -137,9 +127,7 @@ def side(name: str, turns: Turns) -> tuple[list[float], float, float]:
 def memory(kind: str) -> float:
     """GiB of this process (``VmHWM``: at most so far), or of the GPU where the training is there."""
     if device() == "cuda":
-        return (
-            torch.cuda.max_memory_allocated() if kind == "VmHWM" else torch.cuda.memory_allocated()
-        ) / 2**30
+        return (torch.cuda.max_memory_allocated() if kind == "VmHWM" else torch.cuda.memory_allocated()) / 2**30
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith(kind))) / 2**20
 
@@ -158,8 +146,7 @@ def main() -> None:
     curves = {name: losses for name, (losses, _, _) in found.items()}
     difference, noise = apart(curves[THEIRS], curves[OURS]), apart(curves[OURS], curves[AGAIN])
     peaks = {
-        name: f"{found[name][1]:.2f}, {found[name][1] - found[name][2]:.2f} of them by training"
-        for name in seconds
+        name: f"{found[name][1]:.2f}, {found[name][1] - found[name][2]:.2f} of them by training" for name in seconds
     }
     facts = {
         "loss from": f"{curves[THEIRS][0]:.4f} to {curves[THEIRS][-1]:.4f} (ours {curves[OURS][-1]:.4f})",
@@ -170,18 +157,7 @@ def main() -> None:
         "threads": THREADS,
     }
     name = f"PCC training step, last 5 of 12 blocks, {BATCH} x {SIDE} px"
-    end(
-        [
-            Claim(
-                name,
-                ratio(seconds, THEIRS, OURS),
-                2.0,
-                proven=difference <= noise,
-                seconds=seconds,
-                facts=facts,
-            )
-        ]
-    )
+    end([Claim(name, ratio(seconds, THEIRS, OURS), 2.0, proven=difference <= noise, seconds=seconds, facts=facts)])
 
 
 if __name__ == "__main__":

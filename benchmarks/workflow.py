@@ -153,10 +153,7 @@ def sharded(shards: int) -> dict[str, object]:
         "methods": {"cam": {}},
         "localizations": {"cam": {"image_size": SIDE}},
         "refinements": {
-            "crf": {
-                "gaussian": {"sxy": 1, "weight": 3},
-                "bilateral": {"sxy": 20, "srgb": 13, "weight": 4},
-            }
+            "crf": {"gaussian": {"sxy": 1, "weight": 3}, "bilateral": {"sxy": 20, "srgb": 13, "weight": 4}}
         },
         "experiments": [{"method": "cam", "localization": "cam", "refinement": "crf"}],
     }
@@ -202,10 +199,7 @@ def lost(run: Run, shards: int) -> Lost:
         reached = max(reached, job.end)
     own = [seconds for when, seconds in run.cpu if first <= when <= reached]
     return Lost(
-        first - run.whole.start,
-        (last_wait - first) - busy / CORES,
-        free + run.whole.end - reached,
-        own[-1] - own[0],
+        first - run.whole.start, (last_wait - first) - busy / CORES, free + run.whole.end - reached, own[-1] - own[0]
     )
 
 
@@ -222,8 +216,7 @@ def imports() -> dict[str, float]:
     for stage, modules in STAGES.items():
         words = [sys.executable, "-c", f"import {modules}\nimport time; print(time.process_time())"]
         taken = [
-            float(subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
-            for _ in range(2)
+            float(subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout) for _ in range(2)
         ]
         found[stage] = round(min(taken), 2)
     return found
@@ -284,9 +277,7 @@ def run_of_shards(folder: Path, shards: int) -> list[Claim]:
 
 
 def main(given: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=int, default=200)
     shards = parser.parse_args(given).shards
     quietly()

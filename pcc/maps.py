@@ -38,9 +38,7 @@ def with_background(cams: Float[Tensor, "*B K h w"]) -> Float[Tensor, "*B K+1 h 
     return torch.cat([1 - cams.amax(dim=-3, keepdim=True), cams], dim=-3)
 
 
-def background_threshold(
-    cams: Float[Tensor, "*B K h w"], threshold: int | float
-) -> Float[Tensor, "*B K+1 h w"]:
+def background_threshold(cams: Float[Tensor, "*B K h w"], threshold: int | float) -> Float[Tensor, "*B K+1 h w"]:
     """Prepend a constant background score: a pixel is foreground where a map exceeds it."""
     background = cams.new_full((*cams.shape[:-3], 1, *cams.shape[-2:]), threshold)  # works with 0 classes
     return torch.cat([background, cams], dim=-3)
@@ -78,9 +76,7 @@ def resize(maps: Float[Tensor, "B C _ _"], size: tuple[int, int]) -> Float[Tenso
 
 
 def merge_tta(
-    maps: Sequence[Float[Tensor, "B C _ _"]],
-    size: tuple[int, int],
-    reduction: Literal["mean", "sum"] = "mean",
+    maps: Sequence[Float[Tensor, "B C _ _"]], size: tuple[int, int], reduction: Literal["mean", "sum"] = "mean"
 ) -> Float[Tensor, "B C _ _"]:
     """Merge the maps of several scales and flips.
 
@@ -93,9 +89,7 @@ def merge_tta(
     return total / len(maps) if reduction == "mean" else total
 
 
-def to_mask(
-    maps: Float[Tensor, "k h w"], classes: Sequence[int], size: tuple[int, int]
-) -> UInt8[np.ndarray, "H W"]:
+def to_mask(maps: Float[Tensor, "k h w"], classes: Sequence[int], size: tuple[int, int]) -> UInt8[np.ndarray, "H W"]:
     """Argmax class id of each pixel.
 
     Args:

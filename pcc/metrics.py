@@ -50,9 +50,7 @@ def _checked(
     """Both as uint8, and their confusion; ids are validated on the histogram, not pixel by pixel."""
     prediction, target = np.asarray(prediction), np.asarray(target)
     if prediction.shape != target.shape:
-        raise ValueError(
-            f"prediction is {prediction.shape} but target is {target.shape}; shapes must be equal"
-        )
+        raise ValueError(f"prediction is {prediction.shape} but target is {target.shape}; shapes must be equal")
     if not (1 <= num_classes <= IGNORE and 0 <= ignore <= IGNORE):
         raise ValueError(f"{num_classes} classes, ignore id {ignore}; ids must be 0..{IGNORE}")
     for name, ids in (("prediction", prediction), ("target", target)):

@@ -19,9 +19,7 @@ def resolve_k(k: int | float, n: int) -> int:
     if isinstance(k, float) and 0 < k < 1:
         return max(1, round(k * n))
     if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-        raise InputError(
-            f"top-k pooling: k is {k!r}; it must be a count (1, 2, ...) or a fraction between 0 and 1"
-        )
+        raise InputError(f"top-k pooling: k is {k!r}; it must be a count (1, 2, ...) or a fraction between 0 and 1")
     if k > n:
         raise InputError(f"top-k pooling: k is {k} but images have {n} patches; lower k or use larger images")
     return k

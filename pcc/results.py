@@ -84,9 +84,7 @@ def data_above(path: Path, name: str) -> Path | None:
         path: of the artifact.
         name: ``manifest.csv`` or ``dataset.json``.
     """
-    candidates = (
-        file for folder in path.absolute().parents for file in (folder / "data" / name, folder / name)
-    )
+    candidates = (file for folder in path.absolute().parents for file in (folder / "data" / name, folder / name))
     return next((file for file in candidates if file.is_file()), None)
 
 

@@ -32,9 +32,7 @@ class Batch(NamedTuple):
     progress: float | None = None
 
 
-def to_unit_range(
-    images: Float[Tensor, "*B 3 H W"] | UInt8[Tensor, "*B 3 H W"],
-) -> Float[Tensor, "*B 3 H W"]:
+def to_unit_range(images: Float[Tensor, "*B 3 H W"] | UInt8[Tensor, "*B 3 H W"]) -> Float[Tensor, "*B 3 H W"]:
     """Bytes to 0..1; what is in 0..1 already stays as it is."""
     return images if images.is_floating_point() else images.to(torch.float32).mul_(1 / 255)
 

@@ -182,9 +182,7 @@ def test_boundary_regions_against_filters(size, distance):
     ids = np.random.default_rng(0).integers(0, 3, size).astype(np.uint8)
     ids[2:40, 3:] = 1
     outside = {"size": 2 * distance + 1, "mode": "constant", "cval": -1}
-    least, most = (
-        extreme(ids.astype(int), **outside) for extreme in (ndimage.minimum_filter, ndimage.maximum_filter)
-    )
+    least, most = (extreme(ids.astype(int), **outside) for extreme in (ndimage.minimum_filter, ndimage.maximum_filter))
     np.testing.assert_array_equal(_near_boundary(ids, distance), least != most)
 
 

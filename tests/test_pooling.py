@@ -32,16 +32,7 @@ def test_gradient_reaches_exactly_k_patches_per_class(probabilities, k):
     torch.testing.assert_close(probabilities.grad.sum(dim=1), torch.ones(3, 4, dtype=torch.float64))
 
 
-@pytest.mark.parametrize(
-    ("k", "n", "expected"),
-    [
-        (6, 576, 6),
-        (0.05, 576, 29),
-        (0.5, 4, 2),
-        (0.001, 4, 1),
-        (4, 4, 4),
-    ],
-)
+@pytest.mark.parametrize(("k", "n", "expected"), [(6, 576, 6), (0.05, 576, 29), (0.5, 4, 2), (0.001, 4, 1), (4, 4, 4)])
 def test_resolve_k(k, n, expected):
     assert resolve_k(k, n) == expected
 

@@ -32,13 +32,7 @@ def test_golden_image_specific_cams(golden):
     maps, query, features = golden
     seeds = structure_seeds(query, maps, torch.ones_like(maps))
     cams = image_specific_cams(features, prototypes(features, seeds))
-    expected = torch.tensor(
-        [
-            [0, 0, 0, 0],
-            [0.9987, 0.9985, 0.5934, 0.0926],
-            [0.3073, 0.3985, 0.9591, 0.9624],
-        ]
-    )
+    expected = torch.tensor([[0, 0, 0, 0], [0.9987, 0.9985, 0.5934, 0.0926], [0.3073, 0.3985, 0.9591, 0.9624]])
     torch.testing.assert_close(cams.flatten(2)[0], expected.double(), rtol=0, atol=5e-5)
 
 

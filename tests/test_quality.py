@@ -71,9 +71,7 @@ def test_trust_by_hand() -> None:
     assert (found["masks"], found["spearman"]) == (10, pytest.approx(1.0))
     assert found["errors_in_lowest_fifth"] == pytest.approx((100 + 90) / 550)
     assert found["lost_iou_in_lowest_fifth"] == pytest.approx((100 + 90) / 550)
-    assert reliability_scores(np.linspace(1, 0.1, 10), shared, union, images)["spearman"] == pytest.approx(
-        -1.0
-    )
+    assert reliability_scores(np.linspace(1, 0.1, 10), shared, union, images)["spearman"] == pytest.approx(-1.0)
     assert reliability_scores(np.full(10, 0.5), shared, union, images)["spearman"] is None
     perfect = reliability_scores(np.linspace(0.1, 1, 10), union, union, images)
     assert perfect["errors_in_lowest_fifth"] is None and not math.isnan(perfect["masks"])

@@ -85,16 +85,12 @@ def accuracy(model: Any, tokenizer: Any, scenes: list[Drawn], question: str, ans
     features = model.encode_image(prepare(torch.stack([s.image for s in asked]), model.visual.image_size))
     texts = model.encode_text(tokenizer([f"a photo of {answer}." for answer in answers]))
     nearest = (features @ functional.normalize(texts, dim=1).T).argmax(dim=1)
-    right = np.mean(
-        [answers[i] == getattr(s, question) for i, s in zip(nearest.tolist(), asked, strict=True)]
-    )
+    right = np.mean([answers[i] == getattr(s, question) for i, s in zip(nearest.tolist(), asked, strict=True)])
     return f"{question} of {len(asked)} unseen scenes: {right:.0%} right ({1 / len(answers):.0%} by chance)"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, help="safetensors file to write")
     parser.add_argument("--scenes", type=int, default=6000)
     parser.add_argument("--steps", type=int, default=1000)

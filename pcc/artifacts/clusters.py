@@ -9,9 +9,7 @@ from pcc.runtime.files import read_json, write_json
 
 def write_clusters(path: Path, clusters: Sequence[Mapping[str, Any]], **details: Any) -> None:
     """Write clusters ``[{"name": ..., "members": [...]}, ...]`` and details of their origin."""
-    write_json(
-        path, {**details, "clusters": [{"name": c["name"], "members": list(c["members"])} for c in clusters]}
-    )
+    write_json(path, {**details, "clusters": [{"name": c["name"], "members": list(c["members"])} for c in clusters]})
 
 
 def read_clusters(path: Path) -> list[tuple[str, ...]]:

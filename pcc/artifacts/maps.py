@@ -57,6 +57,4 @@ def read_maps(path: Path) -> Iterator[tuple[str, Maps]]:
                 agreements = {name: tuple(values) for name, values in info.get("agreements", {}).items()}
                 yield image_id, Maps(tuple(info["classes"]), values, tuple(info["size"]), agreements)
     except (OSError, SafetensorError, KeyError) as error:
-        raise InputError(
-            f"{path}: not a shard of localization maps ({error}); delete it and rerun"
-        ) from error
+        raise InputError(f"{path}: not a shard of localization maps ({error}); delete it and rerun") from error

@@ -30,9 +30,7 @@ def read_mask(path: Path) -> UInt8[np.ndarray, "H W"]:
     try:
         with Image.open(path) as image:
             if image.mode not in ("P", "L"):
-                raise InputError(
-                    f"{path}: mask has mode {image.mode}; save class ids as an 8-bit palette or grey PNG"
-                )
+                raise InputError(f"{path}: mask has mode {image.mode}; save class ids as an 8-bit palette or grey PNG")
             return np.array(image, dtype=np.uint8)
     except (OSError, UnidentifiedImageError) as error:
         raise InputError(f"{path}: mask cannot be read ({error}); restore the file") from error

@@ -27,9 +27,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         InputError: no trained network in ``folder``.
     """
     if not (folder / DESCRIPTION).is_file():
-        raise InputError(
-            f"{folder}: no trained network here ({DESCRIPTION} is missing); run its training stage"
-        )
+        raise InputError(f"{folder}: no trained network here ({DESCRIPTION} is missing); run its training stage")
     return read_json(folder / DESCRIPTION)
 
 

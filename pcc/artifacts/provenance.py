@@ -81,11 +81,7 @@ def _peak_memory() -> float:
 def _git_revision() -> str | None:
     root = Path(__file__).resolve().parent
     done = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
+        ["git", "describe", "--always", "--dirty", "--abbrev=40"], cwd=root, capture_output=True, text=True, check=False
     )
     return done.stdout.strip() or None
 

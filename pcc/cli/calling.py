@@ -122,9 +122,7 @@ def parsed(text: str, option: str = "--settings") -> dict[str, Any]:
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(
-            f"{option} is not JSON ({error}); quote it as one word: {option} '{{\"a\": 1}}'"
-        ) from error
+        raise InputError(f"{option} is not JSON ({error}); quote it as one word: {option} '{{\"a\": 1}}'") from error
     if not isinstance(values, dict):
         raise InputError(f"{option} must be a JSON object, not {type(values).__name__}")
     return values

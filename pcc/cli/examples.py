@@ -13,16 +13,9 @@ LEARNING: dict[str, Any] = {
     "model": {"backbone": {"name": "resnet10t"}},
     "training": {"image_size": 64, "batch_size": 16, "phases": [{"name": "main", "epochs": 1, "lr": 1e-3}]},
 }
-DRAWN = {
-    "name": "tried",
-    "format": "shapes",
-    "settings": {"train": 8, "val": 4},
-    "shards": {"train": 1, "val": 1},
-}
+DRAWN = {"name": "tried", "format": "shapes", "settings": {"train": 8, "val": 4}, "shards": {"train": 1, "val": 1}}
 CLASSES = [
-    f"{surface}_{outline}"
-    for outline in ("pebble", "kite", "flower")
-    for surface in ("striped", "dotted", "checked")
+    f"{surface}_{outline}" for outline in ("pebble", "kite", "flower") for surface in ("striped", "dotted", "checked")
 ]
 
 # The words of each sub-command, and the object that its --settings are, where it has any.
@@ -42,32 +35,17 @@ EXAMPLES: dict[str, tuple[str, dict[str, Any] | None]] = {
         {"type": "cam", "image_size": 96},
     ),
     "train_boundary": (f"{MANIFEST} --masks {MASKS} --output tried/boundary", LEARNING),
-    "boundaries": (
-        f"{MANIFEST} --network tried/boundary --shard 000 --output tried/boundaries/000.safetensors",
-        None,
-    ),
-    "pseudo_masks": (
-        f"{MANIFEST} --maps {MAPS} --output tried/masks",
-        {"type": "threshold", "threshold": 0.4},
-    ),
+    "boundaries": (f"{MANIFEST} --network tried/boundary --shard 000 --output tried/boundaries/000.safetensors", None),
+    "pseudo_masks": (f"{MANIFEST} --maps {MAPS} --output tried/masks", {"type": "threshold", "threshold": 0.4}),
     "quality": (f"{MANIFEST} --maps {MAPS} --masks {MASKS} --output tried/quality.csv", None),
-    "train_segmenter": (
-        f"{MANIFEST} --masks {MASKS} --output tried/segmenter",
-        {"type": "light_head", **LEARNING},
-    ),
-    "segment": (
-        f"{MANIFEST} --segmenter {SEGMENTER}/segmenter --shard 000 --output tried/predictions/000",
-        None,
-    ),
+    "train_segmenter": (f"{MANIFEST} --masks {MASKS} --output tried/segmenter", {"type": "light_head", **LEARNING}),
+    "segment": (f"{MANIFEST} --segmenter {SEGMENTER}/segmenter --shard 000 --output tried/predictions/000", None),
     "evaluate": (
         f"{MANIFEST} --kind predictions --split val --input {SEGMENTER}/predictions/000 --output tried/metrics.json",
         None,
     ),
     "report": (f"--metrics {SEGMENTER}/metrics.json --results {RESULTS} --output tried/report", None),
-    "labels": (
-        "--output tried/labels.csv",
-        {"source": "masks", "path": f"{RESULTS}/data/masks", "classes": CLASSES},
-    ),
+    "labels": ("--output tried/labels.csv", {"source": "masks", "path": f"{RESULTS}/data/masks", "classes": CLASSES}),
     "inspect": (f"{SEGMENTER}/metrics.json --output tried/confusion.png", None),
     "init": (f"{RESULTS}/data/images --tags tried/labels.csv --output tried/mine.yaml --force", None),
     "gallery": (f"{RESULTS} --limit 50 --output tried/gallery", None),
@@ -91,9 +69,7 @@ def epilog(command: str) -> str:
     """The end of a sub-command's help: its example, an option to a line."""
     line = example(command)
     before = ["`make demo-semples`" if "shapes_places" in line else "`make demo`"]
-    before += [
-        f"the example of `pcc {other}`" for other in EXAMPLES if other != command and _output(other) in line
-    ]
+    before += [f"the example of `pcc {other}`" for other in EXAMPLES if other != command and _output(other) in line]
     # \b keeps the lines as they are.
     return f"\b\nExample, after {' and '.join(before)}:\n  " + line.replace(" --", " \\\n    --")
 

@@ -65,9 +65,7 @@ def pseudo_masks(
     maps: Annotated[Path, typer.Option(help="A shard of localization maps.")],
     output: Output,
     shard: Annotated[str | None, typer.Option(help="Shard index; reads only that shard's images.")] = None,
-    boundaries: Annotated[
-        Path | None, typer.Option(help="The shard's class boundaries, for the random walk.")
-    ] = None,
+    boundaries: Annotated[Path | None, typer.Option(help="The shard's class boundaries, for the random walk.")] = None,
 ) -> None:
     """Refine one shard of localization maps into pseudo masks."""
 
@@ -78,9 +76,7 @@ def quality(
     maps: Annotated[list[Path], typer.Option(help="A shard of localization maps; once per shard.")],
     masks: Annotated[list[Path], typer.Option(help="Folder of their pseudo masks; once per shard.")],
     output: Output,
-    clusters: Annotated[
-        Path | None, typer.Option(help="clusters.json: areas are compared within a cluster.")
-    ] = None,
+    clusters: Annotated[Path | None, typer.Option(help="clusters.json: areas are compared within a cluster.")] = None,
 ) -> None:
     """Estimate the reliability of each pseudo mask without ground truth."""
 
@@ -110,9 +106,7 @@ def train_segmenter(
     manifest: ManifestFile,
     output: Output,
     masks: Annotated[Paths, typer.Option(help="Folder of pseudo masks; once per shard.")] = None,
-    supervision: Annotated[
-        str, typer.Option(help="labels: pseudo masks; masks: ground-truth masks.")
-    ] = "labels",
+    supervision: Annotated[str, typer.Option(help="labels: pseudo masks; masks: ground-truth masks.")] = "labels",
     seed: Seed = 0,
 ) -> None:
     """Train the segmentation network on pseudo masks, or on ground-truth masks for comparison."""

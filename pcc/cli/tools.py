@@ -36,13 +36,9 @@ def labels(output: Output, settings: Settings = "{}") -> None:
 @tool
 def inspect(
     artifact: Annotated[Path, typer.Argument(help="clusters.json, maps, masks, losses.csv or metrics.json.")],
-    image_id: Annotated[
-        str | None, typer.Argument(help="One image; by default a contact sheet of several.")
-    ] = None,
+    image_id: Annotated[str | None, typer.Argument(help="One image; by default a contact sheet of several.")] = None,
     output: Annotated[Path, typer.Option(help="Figure to write, .png or .jpg.")] = Path("inspect.png"),
-    manifest: Annotated[
-        Path | None, typer.Option(help="manifest.csv, if it is not in the same results.")
-    ] = None,
+    manifest: Annotated[Path | None, typer.Option(help="manifest.csv, if it is not in the same results.")] = None,
 ) -> None:
     """Draw an artifact."""
 
@@ -58,9 +54,7 @@ def gallery(
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Only experiments whose folder contains this, such as pcc/seed-0; may be repeated."
-        ),
+        typer.Option(help="Only experiments whose folder contains this, such as pcc/seed-0; may be repeated."),
     ] = None,
     threads: Threads = 1,
 ) -> None:
@@ -71,15 +65,13 @@ def gallery(
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder of images, or of folders of images.")],
     tags: Annotated[
-        Path | None,
-        typer.Option(help="CSV of labels; by default the one in FOLDER, or one folder per label."),
+        Path | None, typer.Option(help="CSV of labels; by default the one in FOLDER, or one folder per label.")
     ] = None,
     output: Annotated[Path, typer.Option(help="Configuration to write.")] = Path("mine.yaml"),
     name: Annotated[str | None, typer.Option(help="Name of the data set; by default FOLDER's.")] = None,
     val_share: Annotated[float, typer.Option(help="Fraction of images held out for validation, 0..1.")] = 0.2,
     weights: Annotated[
-        Path | None,
-        typer.Option(help="Weights, NETWORK.safetensors; by default downloaded on the first run."),
+        Path | None, typer.Option(help="Weights, NETWORK.safetensors; by default downloaded on the first run.")
     ] = None,
     masks: Annotated[
         Path | None, typer.Option(help="Folder of ground-truth masks, for some images, to score with.")
@@ -87,9 +79,7 @@ def init(
     llm: Annotated[str | None, typer.Option(help="Language model that groups the classes.")] = None,
     image_column: Annotated[str | None, typer.Option(help="Column of file names.")] = None,
     tags_column: Annotated[str | None, typer.Option(help="Column of labels.")] = None,
-    skip_untagged: Annotated[
-        bool, typer.Option("--skip-untagged", help="Skip images without a row.")
-    ] = False,
+    skip_untagged: Annotated[bool, typer.Option("--skip-untagged", help="Skip images without a row.")] = False,
     allow_unlabelled: Annotated[
         bool, typer.Option("--allow-unlabelled", help="Images without a label are all background.")
     ] = False,
@@ -126,17 +116,13 @@ def predict(
     model: Annotated[Path, typer.Argument(help="Folder of `pcc export`, or of a trained segmenter.")],
     images: Annotated[list[str], typer.Argument(help="Images, folders of images, quoted patterns.")],
     output: Annotated[Path, typer.Option(help="Folder of the results.")],
-    voc_test: Annotated[
-        bool, typer.Option("--voc-test", help="Write masks for VOC's evaluation server.")
-    ] = False,
+    voc_test: Annotated[bool, typer.Option("--voc-test", help="Write masks for VOC's evaluation server.")] = False,
     engine: Annotated[Engine, typer.Option(help="What computes.")] = Engine.torch,
     scales: Annotated[str | None, typer.Option(help="Test-time scales, such as 0.5,1,1.5.")] = None,
     flip: Annotated[bool | None, typer.Option(help="Average with the mirrored image.")] = None,
     crf: Annotated[bool | None, typer.Option(help="CRF post-processing.")] = None,
     device: Annotated[Device, typer.Option(help="auto: a GPU if there is one.")] = Device.auto,
-    skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Skip images that have results.")
-    ] = False,
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Skip images that have results.")] = False,
     threads: Threads = CORES,
 ) -> dict[str, Any]:
     """Predict masks for images. Unset options use the experiment's settings. Exits with 1 if any image fails."""
@@ -149,6 +135,4 @@ def _factors(text: str) -> list[float]:
     try:
         return [float(word) for word in text.split(",")]
     except ValueError:
-        raise InputError(
-            f"--scales: invalid value {text!r}: give a list of factors such as 0.5,1,1.5"
-        ) from None
+        raise InputError(f"--scales: invalid value {text!r}: give a list of factors such as 0.5,1,1.5") from None

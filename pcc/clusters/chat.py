@@ -101,13 +101,9 @@ class Chat:
         if not (self.key.isascii() and self.key.isprintable()):
             raise InputError(f"{KEY} holds characters that no key has; export it again")
         if not self.key and self.server == OPENAI:
-            raise InputError(
-                f"no {KEY} in the environment; export it, or set base_url to a server of your own"
-            )
+            raise InputError(f"no {KEY} in the environment; export it, or set base_url to a server of your own")
         if "@" in self.server.split("//", 1)[-1].split("/", 1)[0]:
-            raise InputError(
-                f"base_url or {ADDRESS} holds a user name or password; remove it, as files show it"
-            )
+            raise InputError(f"base_url or {ADDRESS} holds a user name or password; remove it, as files show it")
         logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for each request tells nothing here
         return openai.OpenAI(
             api_key=self.key or "none",  # the client insists on one; servers of one's own rarely do

@@ -55,9 +55,7 @@ class Prompts:
                 faults.append(f"{path}: prompt '{name}' is missing")
             elif not Template(text).is_valid() or set(Template(text).get_identifiers()) != wanted:
                 needed = ", ".join(f"${{{p}}}" for p in sorted(wanted)) or "no placeholder"
-                faults.append(
-                    f"{path}: prompt '{name}' must hold {needed} and no other $ (write $$ for a dollar)"
-                )
+                faults.append(f"{path}: prompt '{name}' must hold {needed} and no other $ (write $$ for a dollar)")
         faults += [f"{path}: unknown prompt '{k}'" for k in stored if k not in {*PLACEHOLDERS, "version"}]
         if not isinstance(stored.get("version"), int):
             faults.append(f"{path}: 'version' must be a whole number")

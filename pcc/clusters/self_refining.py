@@ -107,9 +107,7 @@ class Conversation:
         raise NeverValid(f"the answer after {self.max_repairs} repairs still has faults: {first}")
 
 
-def parts(
-    clusters: Mapping[str, Sequence[str]], most: int, round_number: int
-) -> Iterator[dict[str, Sequence[str]]]:
+def parts(clusters: Mapping[str, Sequence[str]], most: int, round_number: int) -> Iterator[dict[str, Sequence[str]]]:
     """Whole clusters, as many as fit into ``most`` names; every round deals them out in another order.
 
     Clusters that never meet in one request could never exchange a member.

@@ -24,10 +24,7 @@ def _decoded_size(record: Record) -> Size:
 
 
 # How the size of an image is found out: by decoding it, or by trusting its header.
-VERIFY: dict[str, Callable[[Record], Size]] = {
-    "full": _decoded_size,
-    "headers": lambda r: image_size(r.image),
-}
+VERIFY: dict[str, Callable[[Record], Size]] = {"full": _decoded_size, "headers": lambda r: image_size(r.image)}
 
 
 def find_problems(

@@ -28,18 +28,14 @@ def read_classes(classes: Sequence[str] | str) -> tuple[tuple[str, ...], Taxonom
         stored = yaml.safe_load(path.read_text(encoding="utf-8"))
         taxonomy = stored.get("taxonomy")
         names = tuple(str(name) for name in stored["classes"])
-        return names, None if taxonomy is None else {
-            g: tuple(str(n) for n in ns) for g, ns in taxonomy.items()
-        }
+        return names, None if taxonomy is None else {g: tuple(str(n) for n in ns) for g, ns in taxonomy.items()}
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a class list; it needs 'classes: [name, ...]'") from error
 
 
 def unknown_class(name: str, classes: Iterable[str], where: str) -> str:
     """The one line about a name that no class has."""
-    return (
-        f"{where}: unknown class '{name}'{did_you_mean(name, classes)}; correct it or add it to the classes"
-    )
+    return f"{where}: unknown class '{name}'{did_you_mean(name, classes)}; correct it or add it to the classes"
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

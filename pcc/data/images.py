@@ -13,21 +13,7 @@ from pcc.runtime.errors import InputError
 
 # What Pillow's decoders raise on damaged files, beside OSError.
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
-SUFFIXES = (
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".webp",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".gif",
-    ".ppm",
-    ".pgm",
-    ".pbm",
-    ".jp2",
-    ".avif",
-)
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".jp2", ".avif")
 Picture = str | Path | Image.Image | np.ndarray
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
@@ -104,16 +90,14 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             yield image
     except DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"{path}: image cannot be read ({reason}); restore it or take it out of the list"
-        ) from error
+        raise InputError(f"{path}: image cannot be read ({reason}); restore it or take it out of the list") from error
 
 
 def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip at 255
-        return Image.fromarray(
-            (np.asarray(image, dtype=np.uint32).clip(0, 65535) // 257).astype(np.uint8)
-        ).convert("RGB")
+        return Image.fromarray((np.asarray(image, dtype=np.uint32).clip(0, 65535) // 257).astype(np.uint8)).convert(
+            "RGB"
+        )
     if image.mode == "F":
         raise InputError(f"{path}: pixels are floating-point numbers of unknown range; save as 8-bit RGB")
     if image.has_transparency_data:

@@ -149,12 +149,7 @@ class Manifest:
         data = self.dataset
         write_json(
             folder / "dataset.json",
-            {
-                "name": data.name,
-                "classes": data.classes,
-                "taxonomy": data.taxonomy,
-                "eval_classes": data.eval_classes,
-            },
+            {"name": data.name, "classes": data.classes, "taxonomy": data.taxonomy, "eval_classes": data.eval_classes},
         )
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
@@ -222,9 +217,7 @@ def _dataset(path: Path, stored: dict[str, Any]) -> Dataset:
 def _record(row: dict[str, str], where: str, dataset: Dataset) -> Record:
     labels = tuple(name for name in row["labels"].split(SEPARATOR) if name)
     if unknown := [name for name in labels if name not in dataset.classes]:
-        raise InputError(
-            f"{where}: labels not in dataset.json: {', '.join(unknown)}; run `pcc prepare` again"
-        )
+        raise InputError(f"{where}: labels not in dataset.json: {', '.join(unknown)}; run `pcc prepare` again")
     if row["split"] not in SPLITS:
         raise InputError(f"{where}: split '{row['split']}' is not one of {', '.join(SPLITS)}")
     return Record(

@@ -10,9 +10,7 @@ from torchvision.transforms.v2 import functional
 from pcc.trainable import to_unit_range
 
 
-def image_tensor(
-    image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int] | None = None
-) -> Float[Tensor, "3 _ _"]:
+def image_tensor(image: UInt8[np.ndarray, "H W 3"], size: tuple[int, int] | None = None) -> Float[Tensor, "3 _ _"]:
     """An image as float RGB in 0..1, resized bilinearly with antialiasing where ``size`` (height, width) differs.
 
     Examples:

@@ -16,10 +16,7 @@ Entry = dict[str, Any]
 
 
 def entries(
-    image_id: str,
-    file_name: str,
-    mask: UInt8[np.ndarray, "H W"],
-    probabilities: Float[np.ndarray, "C H W"],
+    image_id: str, file_name: str, mask: UInt8[np.ndarray, "H W"], probabilities: Float[np.ndarray, "C H W"]
 ) -> list[Entry]:
     """COCO's results of one image: one entry per foreground class that occurs.
 
@@ -36,10 +33,7 @@ def entries(
                 "image_id": image_id,
                 "file_name": file_name,
                 "category_id": class_id,
-                "segmentation": {
-                    "size": [int(n) for n in code["size"]],
-                    "counts": code["counts"].decode("ascii"),
-                },
+                "segmentation": {"size": [int(n) for n in code["size"]], "counts": code["counts"].decode("ascii")},
                 "bbox": [float(value) for value in coco_mask.toBbox(code)],
                 "area": int(inside.sum()),
                 "score": round(float(probabilities[class_id][inside].mean(dtype=np.float64)), 6),

@@ -58,9 +58,7 @@ def find_images(given: Sequence[str], without: Sequence[Path] = ()) -> list[Inpu
     images = _renamed(images, [ids.from_file_name(f"{name}.*") for name in _below_common(images)])
     if doubles := _doubles(images):
         first, second, *_ = [p for p in images if p.image_id == doubles[0].image_id]
-        raise InputError(
-            f"{first.path} and {second.path}: both would be stored as {first.image_id}; rename one"
-        )
+        raise InputError(f"{first.path} and {second.path}: both would be stored as {first.image_id}; rename one")
     return images
 
 

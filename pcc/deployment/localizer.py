@@ -51,12 +51,7 @@ class Localizer:
         precision: Precision = "no",
     ) -> None:
         self.localization = localization.eval().requires_grad_(False).to(device())
-        self.classes, self.image_size, self.resize, self.precision = (
-            tuple(classes),
-            image_size,
-            resize,
-            precision,
-        )
+        self.classes, self.image_size, self.resize, self.precision = (tuple(classes), image_size, resize, precision)
         keep_freed_memory()
         if resolve_precision(precision) == "no":
             _fold_batch_norms(localization)
@@ -85,9 +80,7 @@ class Localizer:
             InputError: no trained classifier, or settings that do not fit.
         """
         folder = Path(classifier)
-        trained = (
-            read_json(folder / "provenance.json")["settings"]["training"] if image_size == "trained" else {}
-        )
+        trained = read_json(folder / "provenance.json")["settings"]["training"] if image_size == "trained" else {}
         method = load_classifier(folder)
         localization = call_with(
             load_attribute("pcc.localizations", type, "Localization", "localizations: type"),

@@ -43,11 +43,7 @@ def model_card(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
 
 
 def _data(config: Mapping[str, Any], dataset: str, experiment: Mapping[str, Any]) -> list[str]:
-    steps = [
-        f"{name} {experiment[name]}"
-        for name in ("method", "localization", "refinement")
-        if experiment.get(name)
-    ]
+    steps = [f"{name} {experiment[name]}" for name in ("method", "localization", "refinement") if experiment.get(name)]
     names = [f"{number} {_plain(name)}" for number, name in enumerate(config["classes"])]
     return [
         "## Training",
@@ -111,9 +107,7 @@ def _onnx(config: Mapping[str, Any]) -> list[str]:
     takes = (
         "any batch, height and width"
         if side == "any"
-        else (
-            f"any batch of {side} x {side} pixels **only**: this network could not be exported for any size"
-        )
+        else (f"any batch of {side} x {side} pixels **only**: this network could not be exported for any size")
     )
     return [
         "## ONNX",

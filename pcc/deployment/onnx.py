@@ -40,9 +40,7 @@ class Compared:
     difference: float
 
 
-def require_packages(
-    packages: Sequence[str] = PACKAGES, otherwise: str = "leave ONNX out with --no-onnx"
-) -> None:
+def require_packages(packages: Sequence[str] = PACKAGES, otherwise: str = "leave ONNX out with --no-onnx") -> None:
     """Say in one line what to install.
 
     Raises:
@@ -75,13 +73,9 @@ class OnnxNetwork:
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # errors come as exceptions; it would print them too
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors share no other base
-            raise InputError(
-                f"{path}: onnxruntime cannot load it ({_line(error)}); export it again"
-            ) from error
+            raise InputError(f"{path}: onnxruntime cannot load it ({_line(error)}); export it again") from error
         self.multiple_of = multiple_of
 
     def __call__(self, images: Tensor, /) -> Tensor:
@@ -181,9 +175,7 @@ def _compare(network: Segmenter, path: Path, sizes: Sequence[Size]) -> list[Comp
             with _quietly():
                 logits = other(images)
         except Exception as error:  # onnxruntime's errors share no other base
-            raise InputError(
-                f"onnx: onnxruntime fails at {_shown(size)} ({_line(error)}); {WITHOUT}"
-            ) from error
+            raise InputError(f"onnx: onnxruntime fails at {_shown(size)} ({_line(error)}); {WITHOUT}") from error
         same_shape = logits.shape == expected.shape
         difference = float((logits - expected).abs().max()) if same_shape else float("inf")
         if not difference <= TOLERANCE:  # NaN too
@@ -214,9 +206,7 @@ def _same_padding() -> Iterator[dict[Any, Any]]:
         return torch.ops.pcc.conv_same(x, weight, bias, stride, dilation, groups)
 
     def translated(x: Any, weight: Any, bias: Any, stride: Any, dilation: Any, groups: int) -> Any:
-        return opset18.Conv(
-            x, weight, bias, auto_pad="SAME_UPPER", strides=stride, dilations=dilation, group=groups
-        )
+        return opset18.Conv(x, weight, bias, auto_pad="SAME_UPPER", strides=stride, dilations=dilation, group=groups)
 
     timm_module.conv2d_same = traced  # type: ignore[attr-defined]
     try:
@@ -227,12 +217,7 @@ def _same_padding() -> Iterator[dict[Any, Any]]:
 
 @torch.library.custom_op("pcc::conv_same", mutates_args=())
 def _conv_same(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], dilation: Sequence[int], groups: int
 ) -> Tensor:
     raise NotImplementedError("for tracing only")
 

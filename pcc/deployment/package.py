@@ -46,9 +46,7 @@ class Model:
     onnx: Mapping[str, Any] | None = None
     multiple_of: int | None = None
 
-    def predictor(
-        self, *, engine: str = "torch", device: str = "auto", threads: int = 1, **settings: Any
-    ) -> Predictor:
+    def predictor(self, *, engine: str = "torch", device: str = "auto", threads: int = 1, **settings: Any) -> Predictor:
         """The model, ready to predict; see `Predictor.load`."""
         chosen = call_with(Prediction, {**self.prediction, **settings}, "prediction")
         return Predictor(self._network(chosen, engine, device, threads), chosen, self.classes)
@@ -64,16 +62,12 @@ class Model:
         if device == "cuda" and best_device() != "cuda":
             raise InputError("--device cuda: torch finds no GPU here; use --device auto")
         if device == "cpu" and best_device() != "cpu":
-            raise InputError(
-                "--device cpu: torch has a GPU in use already; set CUDA_VISIBLE_DEVICES= before starting"
-            )
+            raise InputError("--device cpu: torch has a GPU in use already; set CUDA_VISIBLE_DEVICES= before starting")
         return self.load().to(best_device())
 
     def _onnx_network(self, settings: Prediction, device: str, threads: int) -> OnnxNetwork:
         if self.onnx is None:
-            raise InputError(
-                f"{self.folder}: no {ONNX} here; run `pcc export` with --onnx, or use --engine torch"
-            )
+            raise InputError(f"{self.folder}: no {ONNX} here; run `pcc export` with --onnx, or use --engine torch")
         if device == "cuda":
             raise InputError("--engine onnx computes on the CPU; leave --device out")
         side = self.onnx["size"]
@@ -104,9 +98,7 @@ def find_segmenter(folder: Path) -> Path:
     for candidate in (folder, folder / "segmenter"):
         if (candidate / DESCRIPTION).is_file() and (candidate / WEIGHTS).is_file():
             if "supervision" not in read_description(candidate):
-                raise InputError(
-                    f"{candidate}: a trained network, but no segmenter; name a segmenter's folder"
-                )
+                raise InputError(f"{candidate}: a trained network, but no segmenter; name a segmenter's folder")
             return candidate
     raise InputError(
         f"{folder}: no model here; name a folder of `pcc export`, or results/…/SEGMENTER/segmenter or the one above it"
@@ -154,13 +146,7 @@ def _from_results(folder: Path) -> Model:
     settings, source = prediction_settings(folder)
     if source == "defaults":
         log.info("%s: no predictions beside it say how it predicts; taking the defaults", folder)
-    return Model(
-        folder,
-        (BACKGROUND, *made["classes"]),
-        settings,
-        lambda: load_segmenter(folder),
-        folder / WEIGHTS,
-    )
+    return Model(folder, (BACKGROUND, *made["classes"]), settings, lambda: load_segmenter(folder), folder / WEIGHTS)
 
 
 def _exported(folder: Path) -> Model:

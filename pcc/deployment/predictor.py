@@ -98,9 +98,7 @@ class Predictor:
         """
         # Not an import: the workflow's predictions do not depend on exported folders, nor need their packages.
         package = import_module("pcc.deployment.package")
-        return package.open_model(Path(model)).predictor(
-            engine=engine, device=device, threads=threads, **settings
-        )
+        return package.open_model(Path(model)).predictor(engine=engine, device=device, threads=threads, **settings)
 
     @overload
     def __call__(self, image: Picture, *, probabilities: Literal[False] = False) -> Mask: ...
@@ -109,9 +107,7 @@ class Predictor:
     @overload
     def __call__(self, image: Pictures, *, probabilities: Literal[False] = False) -> list[Mask]: ...
     @overload
-    def __call__(
-        self, image: Pictures, *, probabilities: Literal[True]
-    ) -> list[tuple[Mask, Probabilities]]: ...
+    def __call__(self, image: Pictures, *, probabilities: Literal[True]) -> list[tuple[Mask, Probabilities]]: ...
 
     def __call__(self, image: Picture | Pictures, *, probabilities: bool = False) -> Any:
         """Class ids of an image at its own size; of several images, a list. Each image is decoded once.
@@ -151,9 +147,7 @@ class Predictor:
                 max(1, round(edge * scale / multiple)) * multiple
                 for edge in ((height, width) if side is None else (side, side))
             ]
-            given = torch.stack([image_tensor(image, (seen_at[0], seen_at[1])) for image in images]).to(
-                device()
-            )
+            given = torch.stack([image_tensor(image, (seen_at[0], seen_at[1])) for image in images]).to(device())
             with torch.inference_mode(), autocast(self.settings.precision):
                 logits = self.network(torch.cat([given, given.flip(-1)]) if self.settings.flip else given)
                 seen = [logits[:count].softmax(1)]
@@ -167,9 +161,7 @@ class Predictor:
 
 
 def post_process(
-    image: UInt8[np.ndarray, "H W 3"],
-    probabilities: Float[Tensor, "C H W"],
-    crf: Mapping[str, Any] | None,
+    image: UInt8[np.ndarray, "H W 3"], probabilities: Float[Tensor, "C H W"], crf: Mapping[str, Any] | None
 ) -> Probabilities:
     """The probabilities after a CRF of these settings; unchanged without any.
 

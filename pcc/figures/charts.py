@@ -40,8 +40,7 @@ def bars_per_class(
         title: of the figure.
     """
     panels = [
-        range(start, min(start + CLASSES_PER_PANEL, len(names)))
-        for start in range(0, len(names), CLASSES_PER_PANEL)
+        range(start, min(start + CLASSES_PER_PANEL, len(names))) for start in range(0, len(names), CLASSES_PER_PANEL)
     ]
     bar = 0.11
     group, legend = bar * len(series) + 0.1, 0.16 * len(series) + 0.1
@@ -88,9 +87,7 @@ def weak_full(rows: Sequence[tuple[str, float, float, float, float]]) -> Figure:
             error_kw=DEVIATION,
         )
     for row, (_, weak, _, full, _) in enumerate(rows):
-        axes.text(
-            102, row + 0.5, f"{100 * weak / full:.1f} %", va="center", fontsize=TEXT["label"], weight="bold"
-        )
+        axes.text(102, row + 0.5, f"{100 * weak / full:.1f} %", va="center", fontsize=TEXT["label"], weight="bold")
     axes.text(102, -0.06, "weak / full", fontsize=TEXT["small"], color="#444444")
     _percent(axes, [row + 0.5 for row in range(len(rows))], [row[0] for row in rows], "mean IoU (%)")
     axes.set_ylim(len(rows), 0)
@@ -207,9 +204,7 @@ def partition(clusters: Mapping[str, Sequence[str]], title: str, columns: int = 
         axes.set(xticks=[], yticks=[], facecolor="#f7f7f7")
         axes.spines[:].set_color(COLOURS[place % 7])
         axes.spines["top"].set_linewidth(4)
-        axes.set_title(
-            fill(f"{name}  ({len(members)})", 26), loc="left", fontsize=TEXT["small"], weight="bold"
-        )
+        axes.set_title(fill(f"{name}  ({len(members)})", 26), loc="left", fontsize=TEXT["small"], weight="bold")
         axes.text(0.04, 0.94, "\n".join(members), va="top", fontsize=TEXT["small"], transform=axes.transAxes)
     for axes in [*grid.flat][len(clusters) :]:
         axes.remove()

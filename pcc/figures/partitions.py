@@ -14,11 +14,7 @@ CELL, TREE = 0.15, 1.1  # inches
 
 
 def co_association_map(
-    together: Float[np.ndarray, "n n"],
-    tree: Float[np.ndarray, "m 4"],
-    names: Sequence[str],
-    cut: float,
-    title: str,
+    together: Float[np.ndarray, "n n"], tree: Float[np.ndarray, "m 4"], names: Sequence[str], cut: float, title: str
 ) -> Figure:
     """Heat map of how often names share a cluster, its tree above, and the cut that gives the consensus.
 
@@ -39,9 +35,7 @@ def co_association_map(
         branches.plot(x, y, color="#333333", linewidth=0.8)
     branches.axhline(cut, color=COLOURS[5], linestyle="--", linewidth=1)
     branches.text(0, cut + 0.03, " cut", color=COLOURS[5], fontsize=TEXT["small"])
-    branches.set(
-        xlim=(0, 10 * len(names)), ylim=(0, 1.08), xticks=[], yticks=[0, 0.5, 1], yticklabels=["1", "½", "0"]
-    )
+    branches.set(xlim=(0, 10 * len(names)), ylim=(0, 1.08), xticks=[], yticks=[0, 0.5, 1], yticklabels=["1", "½", "0"])
     branches.set_ylabel("together", fontsize=TEXT["small"])
     branches.tick_params(labelsize=TEXT["small"])
     branches.spines[["top", "right", "bottom"]].set_visible(False)

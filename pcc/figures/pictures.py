@@ -83,11 +83,7 @@ def class_legend(classes: Sequence[str], ids: Sequence[int]) -> dict[str, str]:
         classes: names by class id, background first.
         ids: what occurs in the masks shown.
     """
-    names = {
-        i: "ignored" if i == IGNORE else classes[i] if i < len(classes) else f"class {i}"
-        for i in ids
-        if i > 0
-    }
+    names = {i: "ignored" if i == IGNORE else classes[i] if i < len(classes) else f"class {i}" for i in ids if i > 0}
     return {names[i]: f"#{_table()[i].tobytes().hex()}" for i in sorted(names)}
 
 
@@ -113,9 +109,7 @@ def contact_sheet(
     per_line = max(1, int(width // LEGEND_ENTRY))
     foot = -(-len(legend) // per_line) * LEGEND_LINE + (0.5 if scale else 0.0)
     figure = new_figure(width, 1.0 + len(rows) * (CELL[1] * zoom + LABEL) + foot, title)
-    parts: Any = figure.subfigures(
-        len(rows) + 1, 1, height_ratios=[1.0] * len(rows) + [0.2 if scale else 0.01]
-    )
+    parts: Any = figure.subfigures(len(rows) + 1, 1, height_ratios=[1.0] * len(rows) + [0.2 if scale else 0.01])
     *lines, bar = parts
     for number, (line, row) in enumerate(zip(lines, rows, strict=True)):
         line.suptitle(row.label, x=0.02, ha="left", fontsize=TEXT["small"])
@@ -124,8 +118,7 @@ def contact_sheet(
     if scale:
         _colour_bar(bar, scale)
     patches = [
-        Patch(facecolor=colour, edgecolor="#555555", linewidth=0.4, label=name)
-        for name, colour in legend.items()
+        Patch(facecolor=colour, edgecolor="#555555", linewidth=0.4, label=name) for name, colour in legend.items()
     ]
     if patches:
         small = {"fontsize": TEXT["small"], "handlelength": 1.2, "columnspacing": 1.2}
@@ -134,10 +127,7 @@ def contact_sheet(
 
 
 def heat_maps(
-    image: UInt8[np.ndarray, "H W 3"],
-    maps: Mapping[str, Float[np.ndarray, "H W"]],
-    title: str,
-    columns: int = 4,
+    image: UInt8[np.ndarray, "H W 3"], maps: Mapping[str, Float[np.ndarray, "H W"]], title: str, columns: int = 4
 ) -> Figure:
     """The image beside one heat map per name, with the scale at the foot.
 

@@ -48,9 +48,7 @@ def grey_address(values: UInt8[np.ndarray, "H W"]) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
-def quantized(
-    values: Float[np.ndarray, "k h w"],
-) -> tuple[UInt8[np.ndarray, "k h w"], float, float]:
+def quantized(values: Float[np.ndarray, "k h w"]) -> tuple[UInt8[np.ndarray, "k h w"], float, float]:
     """Maps in 8 bits and their range: 0 to 1, or wider if values lie outside; non-finite values are the minimum."""
     finite = values[np.isfinite(values)]
     low, high = min(0.0, float(finite.min(initial=0))), max(1.0, float(finite.max(initial=0)))

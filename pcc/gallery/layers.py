@@ -157,18 +157,13 @@ def _photo(job: Job) -> tuple[Facts, tuple[bytes, bytes]]:
 
 def _mask(job: Job) -> tuple[Facts, tuple[bytes, bytes]]:
     mask = predicted_mask("maps", job.source) if isinstance(job.source, Maps) else read_mask(Path(job.source))
-    content: Facts = {
-        "of": job.stem,
-        "size": [mask.shape[1], mask.shape[0]],
-        "mask": grey_address(mask),
-    }
+    content: Facts = {"of": job.stem, "size": [mask.shape[1], mask.shape[0]], "mask": grey_address(mask)}
     if isinstance(job.source, Maps):
         steps, low, high = quantized(job.source.values.numpy())
         content |= {
             "range": [round(low, 4), round(high, 4)],
             "maps": {
-                str(class_id): grey_address(step)
-                for class_id, step in zip(job.source.classes, steps, strict=True)
+                str(class_id): grey_address(step) for class_id, step in zip(job.source.classes, steps, strict=True)
             },
         }
     script = f"Layers.take({json.dumps(content, separators=(',', ':'))});\n".encode()
@@ -185,9 +180,7 @@ def _scores(job: Job, mask: UInt8[np.ndarray, "H W"]) -> Facts:
     try:
         truth = read_mask(truth_file)
         if prediction.shape != truth.shape:
-            raise ValueError(
-                f"mask is {prediction.shape} but the ground truth is {truth.shape} (height, width)"
-            )
+            raise ValueError(f"mask is {prediction.shape} but the ground truth is {truth.shape} (height, width)")
         confusion = confusion_matrix(prediction, truth, job.layer.num_classes)
     except (InputError, ValueError) as error:
         return facts | {"unscored": " ".join(str(error).split())}

@@ -26,9 +26,7 @@ class Localization(Grouping):
         super().__init__(method, **settings)
         self.power, self.steps = power, steps
 
-    def forward(
-        self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
-    ) -> Float[Tensor, "B C h w"]:
+    def forward(self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]) -> Float[Tensor, "B C h w"]:
         """Propagated maps; absent classes stay zero."""
         features, maps = self.features_and_maps(images, labels)
         pairs = zip(maps, features, strict=True)

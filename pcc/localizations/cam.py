@@ -39,18 +39,12 @@ class Localization(nn.Module):
         self.stride = stride
         self.agreements: dict[str, Float[Tensor, "B C"]] = {}
 
-    def forward(
-        self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
-    ) -> Float[Tensor, "B C h w"]:
+    def forward(self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]) -> Float[Tensor, "B C h w"]:
         """Localization maps, background first, on the grid of `grid`."""
-        maps = [
-            self.over_flips(self._raw_maps, self._scaled(images, scale), labels)[0] for scale in self.scales
-        ]
+        maps = [self.over_flips(self._raw_maps, self._scaled(images, scale), labels)[0] for scale in self.scales]
         return self.method.to_maps(merge_tta(maps, self.grid(images, maps)), labels)
 
-    def grid(
-        self, images: Float[Tensor, "B 3 H W"], by_scale: Sequence[Float[Tensor, "B _ _ _"]]
-    ) -> tuple[int, int]:
+    def grid(self, images: Float[Tensor, "B 3 H W"], by_scale: Sequence[Float[Tensor, "B _ _ _"]]) -> tuple[int, int]:
         """(height, width) of the merged maps (docs/decisions/0012-stored-maps.md)."""
         if self.stride is not None:
             return -(-images.shape[2] // self.stride), -(-images.shape[3] // self.stride)
@@ -83,9 +77,7 @@ class Localization(nn.Module):
         """Bicubic resize in integer levels of 255, as Pillow does in the published code."""
         if scale == 1:
             return images
-        size = [
-            max(1, round(side * scale / self.multiple_of)) * self.multiple_of for side in images.shape[-2:]
-        ]
+        size = [max(1, round(side * scale / self.multiple_of)) * self.multiple_of for side in images.shape[-2:]]
         levels = images * 255
         if images.device.type == "cpu":  # seven times faster than float; unsupported on GPUs
             levels = levels.round().to(torch.uint8).contiguous(memory_format=torch.channels_last)

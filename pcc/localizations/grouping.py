@@ -41,9 +41,7 @@ class Grouping(cam.Localization):
     ) -> tuple[Float[Tensor, "B D h w"], Float[Tensor, "B C h w"]]:
         """Features, and the method's maps resized to their grid."""
         features = self.features(images)
-        return features, resize(
-            cam.Localization.forward(self, images, labels), (features.shape[2], features.shape[3])
-        )
+        return features, resize(cam.Localization.forward(self, images, labels), (features.shape[2], features.shape[3]))
 
     def compare(self, plain: Float[Tensor, "B C h w"], grouped: Float[Tensor, "B C h w"]) -> None:
         """Record the agreement of maps before and after grouping."""

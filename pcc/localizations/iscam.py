@@ -37,16 +37,12 @@ class Localization(Grouping):
         super().__init__(method, **settings)
         self.background_discount, self.competitors = background_discount, competitors
 
-    def forward(
-        self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
-    ) -> Float[Tensor, "B C h w"]:
+    def forward(self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]) -> Float[Tensor, "B C h w"]:
         """Rectified cosine similarity to each prototype, scaled to a peak of 1; absent classes are zero."""
         maps = [self._at_scale(self._scaled(images, scale), labels) for scale in self.scales]
         return normalize_cams(merge_tta(maps, self.grid(images, maps)))
 
-    def _at_scale(
-        self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
-    ) -> Float[Tensor, "B C h w"]:
+    def _at_scale(self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]) -> Float[Tensor, "B C h w"]:
         if self.backbone is None and self.feature_size is None:
             raw, features = self.over_flips(self.method.raw_maps_and_features, images, labels)
         else:

@@ -38,9 +38,7 @@ class Method(Trainable):
         """The first of `raw_maps_and_features`."""
         return self.raw_maps_and_features(images)[0]
 
-    def to_maps(
-        self, raw_maps: Float[Tensor, "B A h w"], labels: Float[Tensor, "B K"]
-    ) -> Float[Tensor, "B C h w"]:
+    def to_maps(self, raw_maps: Float[Tensor, "B A h w"], labels: Float[Tensor, "B K"]) -> Float[Tensor, "B C h w"]:
         """Localization maps, background first, absent classes exactly zero; by default normalised CAMs."""
         return with_background(normalize_cams(raw_maps) * labels[:, :, None, None])
 
@@ -73,8 +71,6 @@ class Method(Trainable):
         """`localize` with the weights trained in ``phase``."""
         return self.localize(images, labels)
 
-    def localize(
-        self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]
-    ) -> Float[Tensor, "B C h w"]:
+    def localize(self, images: Float[Tensor, "B 3 H W"], labels: Float[Tensor, "B K"]) -> Float[Tensor, "B C h w"]:
         """Maps at one scale, without flip."""
         return self.to_maps(self.raw_maps(images), labels)

@@ -10,9 +10,7 @@ from pcc.runtime.errors import call_with
 from pcc.runtime.plugins import load_class
 
 
-def load_method(
-    type: str, classes: Sequence[str], clusters: Sequence[Sequence[int]], model: dict[str, Any]
-) -> Method:
+def load_method(type: str, classes: Sequence[str], clusters: Sequence[Sequence[int]], model: dict[str, Any]) -> Method:
     """Build the method of module ``pcc.methods.{type}``.
 
     Args:

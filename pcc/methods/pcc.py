@@ -78,9 +78,7 @@ class PCC(Method):
         self.hv_bilstm = None if hv_bilstm is None else HVBiLSTM(dim, hv_bilstm, dropout)
         out_dim = dim if self.hv_bilstm is None else self.hv_bilstm.out_dim
         if self.has_clusters:
-            self.cluster_tokens = nn.Parameter(
-                nn.init.trunc_normal_(torch.empty(len(clusters), dim), std=0.02)
-            )
+            self.cluster_tokens = nn.Parameter(nn.init.trunc_normal_(torch.empty(len(clusters), dim), std=0.02))
             members = torch.zeros(len(clusters), len(classes))
             for token, cluster in enumerate(clusters):
                 members[token, list(cluster)] = 1
@@ -99,9 +97,7 @@ class PCC(Method):
         if not self.has_clusters:
             return
         if self.fusion == "sequence" and hv_bilstm is None:
-            raise InputError(
-                "model.fusion: sequence needs the HV-BiLSTM; set model.hv_bilstm, or fusion: attention"
-            )
+            raise InputError("model.fusion: sequence needs the HV-BiLSTM; set model.hv_bilstm, or fusion: attention")
         if self.fusion == "encoder" and not (self.backbone.is_vit and isinstance(self.unfrozen_blocks, int)):
             raise InputError(
                 "model.fusion: encoder needs a ViT and a number of unfrozen_blocks; use sequence or attention"
@@ -136,9 +132,7 @@ class PCC(Method):
             if self.has_cluster_loss:
                 present = (batch.labels[:, None] * self.members).amax(dim=2)
                 scores = self.cluster_classifier(refined.float()).squeeze(2)
-                losses["clusters"] = self.cluster_loss * functional.binary_cross_entropy_with_logits(
-                    scores, present
-                )
+                losses["clusters"] = self.cluster_loss * functional.binary_cross_entropy_with_logits(scores, present)
         return losses
 
     def _top_k_at(self, progress: float | None, patches: int) -> int:
@@ -165,9 +159,7 @@ class PCC(Method):
         features, tokens = self._encode_with_tokens(Batch(images, images.new_zeros(len(images), 0)))
         return self._classify(features, tokens)[0].softmax(dim=1), features
 
-    def to_maps(
-        self, raw_maps: Float[Tensor, "B C h w"], labels: Float[Tensor, "B K"]
-    ) -> Float[Tensor, "B C h w"]:
+    def to_maps(self, raw_maps: Float[Tensor, "B C h w"], labels: Float[Tensor, "B K"]) -> Float[Tensor, "B C h w"]:
         """Label conditioning (pcc.md §4)."""
         return condition_on_labels(raw_maps, labels, self.divide_by_maximum)
 

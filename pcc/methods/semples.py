@@ -219,9 +219,7 @@ class SemPLeS(Method):
             "refine": [self.generator.get_parameter(name) for name in self.trained],
         }
         if phase not in trained:
-            raise InputError(
-                f"training.phases: unknown phase '{phase}' of semples; allowed: {', '.join(trained)}"
-            )
+            raise InputError(f"training.phases: unknown phase '{phase}' of semples; allowed: {', '.join(trained)}")
         return [ParameterGroup(trained[phase])]
 
     def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
@@ -271,9 +269,7 @@ class SemPLeS(Method):
         mean, std = (
             (self.clip.mean, self.clip.std)
             if self.clip_norm == "clip"
-            else (
-                torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
-            )
+            else (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
         )
         size = (self.clip.image_size, self.clip.image_size)
         if tuple(images.shape[-2:]) != size:
@@ -311,9 +307,7 @@ class SemPLeS(Method):
     ) -> tuple[Float[Tensor, "B A h w"], Float[Tensor, "B D g v"]]:
         return self.generator.raw_maps_and_features(images)
 
-    def to_maps(
-        self, raw_maps: Float[Tensor, "B A h w"], labels: Float[Tensor, "B K"]
-    ) -> Float[Tensor, "B C h w"]:
+    def to_maps(self, raw_maps: Float[Tensor, "B A h w"], labels: Float[Tensor, "B K"]) -> Float[Tensor, "B C h w"]:
         return self.generator.to_maps(raw_maps, labels)
 
     def train(self, mode: bool = True) -> "SemPLeS":

@@ -70,9 +70,7 @@ class SIPE(Method):
         self.query = query
         widths = self.backbone.stage_widths[-STAGES:]
         if len(widths) < STAGES:
-            raise InputError(
-                f"model.backbone: {backbone['name']} has {len(widths)} stages; SIPE needs {STAGES}"
-            )
+            raise InputError(f"model.backbone: {backbone['name']} has {len(widths)} stages; SIPE needs {STAGES}")
         self.side = nn.ModuleList(
             nn.Conv2d(width, out, 1, bias=False) for width, out in zip(widths, side_channels, strict=True)
         )
@@ -118,9 +116,7 @@ class SIPE(Method):
         inside = functional.interpolate(batch.inside[:, None].float(), tuple(size), mode="nearest")
         return present * inside
 
-    def _maps(
-        self, logits: Float[Tensor, "B K h w"], labels: Float[Tensor, "B K"]
-    ) -> Float[Tensor, "B C h w"]:
+    def _maps(self, logits: Float[Tensor, "B K h w"], labels: Float[Tensor, "B K"]) -> Float[Tensor, "B C h w"]:
         """Normalised CAMs with background (sipe.md §2)."""
         cams = normalize_cams(logits)
         if self.background_from == "present":
@@ -146,9 +142,7 @@ class SIPE(Method):
         taps = self.backbone.stages(images, STAGES)
         return self.classifier(taps[-1]), self._hierarchical(taps)
 
-    def to_maps(
-        self, raw_maps: Float[Tensor, "B K h w"], labels: Float[Tensor, "B K"]
-    ) -> Float[Tensor, "B C h w"]:
+    def to_maps(self, raw_maps: Float[Tensor, "B K h w"], labels: Float[Tensor, "B K"]) -> Float[Tensor, "B C h w"]:
         """The classifier's maps: background as in training, absent classes zero."""
         present = functional.pad(labels, (1, 0), value=1.0)[:, :, None, None]
         return self._maps(raw_maps.float(), labels) * present
@@ -160,9 +154,7 @@ class SIPE(Method):
         return self
 
 
-def consistency_loss(
-    maps: Float[Tensor, "B C h w"], image_specific: Float[Tensor, "B C h w"]
-) -> Float[Tensor, ""]:
+def consistency_loss(maps: Float[Tensor, "B C h w"], image_specific: Float[Tensor, "B C h w"]) -> Float[Tensor, ""]:
     """General-specific consistency (SIPE section 3.3): mean absolute difference over images, channels and cells.
 
     Gradients reach both arguments. Absent classes are zero in both and count in the mean.

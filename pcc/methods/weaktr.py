@@ -48,17 +48,13 @@ class WeakTr(Method):
         super().__init__()
         self.backbone = call_with(Backbone, backbone, "model.backbone")
         if not isinstance(self.backbone.network, VisionTransformer):
-            raise InputError(
-                f"model.backbone: {backbone['name']} must be a plain ViT; WeakTr uses its attention"
-            )
+            raise InputError(f"model.backbone: {backbone['name']} must be a plain ViT; WeakTr uses its attention")
         self.backbone_lr = backbone_lr
         dim, blocks = self.backbone.dim, cast(Any, self.backbone.network).blocks
         self.class_tokens = nn.Parameter(nn.init.trunc_normal_(torch.empty(len(classes), dim), std=0.02))
         self.classifier = nn.Conv2d(dim, len(classes), 3, padding=1)
         heads = sum(block.attn.num_heads for block in blocks)
-        self.gate = AttentionGate(
-            heads, dim // blocks[0].attn.num_heads, reduction=reduction, pooling=pooling
-        )
+        self.gate = AttentionGate(heads, dim // blocks[0].attn.num_heads, reduction=reduction, pooling=pooling)
 
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:
         return [
@@ -80,10 +76,7 @@ class WeakTr(Method):
             "coarse": coarse.mean(dim=(2, 3)),
             "fine": self._fine(coarse, seen).mean(dim=(2, 3)),
         }
-        return {
-            name: functional.multilabel_soft_margin_loss(z.float(), batch.labels)
-            for name, z in logits.items()
-        }
+        return {name: functional.multilabel_soft_margin_loss(z.float(), batch.labels) for name, z in logits.items()}
 
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
         return self._attend(images).grid

@@ -21,22 +21,14 @@ class AttentionGate(nn.Module):
     """
 
     def __init__(
-        self,
-        heads: int,
-        width: int,
-        hidden: int = 8,
-        reduction: int = 8,
-        pooling: Literal["max", "average"] = "max",
+        self, heads: int, width: int, hidden: int = 8, reduction: int = 8, pooling: Literal["max", "average"] = "max"
     ) -> None:
         super().__init__()
         self.pooling = pooling
         self.number = nn.Sequential(nn.Linear(width, hidden), nn.Linear(hidden, 1))
         narrow = max(1, heads // reduction)
         self.together = nn.Sequential(
-            nn.Linear(heads, narrow, bias=False),
-            nn.ReLU(),
-            nn.Linear(narrow, heads, bias=False),
-            nn.Sigmoid(),
+            nn.Linear(heads, narrow, bias=False), nn.ReLU(), nn.Linear(narrow, heads, bias=False), nn.Sigmoid()
         )
 
     def forward(self, outputs: Float[Tensor, "B LH t d"]) -> Float[Tensor, "B LH"]:

@@ -87,9 +87,7 @@ class Backbone(nn.Module):
         """Features of the last layer or of ``levels``, without class and register tokens."""
         images = self.normalise(images)
         if self.levels is not None:
-            taps = self.network.forward_intermediates(
-                images, indices=self.levels, norm=True, intermediates_only=True
-            )
+            taps = self.network.forward_intermediates(images, indices=self.levels, norm=True, intermediates_only=True)
             return concatenate_levels(taps)
         features = self.network.forward_features(images)
         return self.to_grid(features, images) if self.is_vit else features
@@ -101,17 +99,14 @@ class Backbone(nn.Module):
 
     def stages(self, images: Float[Tensor, "B 3 H W"], count: int = 4) -> list[Float[Tensor, "B _ _ _"]]:
         """Features of the last ``count`` stages (CNN) or blocks (ViT), each on its own grid."""
-        return self.network.forward_intermediates(
-            self.normalise(images), indices=count, intermediates_only=True
-        )
+        return self.network.forward_intermediates(self.normalise(images), indices=count, intermediates_only=True)
 
     def stage_parameters(self, count: int) -> list[nn.Parameter]:
         """Parameters of the last ``count`` `stages`, without later layers."""
         ends = [str(info["module"]) + "." for info in self.network.feature_info]
         names = [name for name, _ in self.network.named_parameters()]
         last = {
-            end: max(i for i, name in enumerate(names) if name.startswith(end))
-            for end in ends[-count - 1 :: count]
+            end: max(i for i, name in enumerate(names) if name.startswith(end)) for end in ends[-count - 1 :: count]
         }
         before, end = last.values()
         parameters = dict(self.network.named_parameters())
@@ -134,16 +129,12 @@ class Backbone(nn.Module):
         count = tokens.shape[1]
         return self.to_grid(x[:, : x.shape[1] - count], images), x[:, x.shape[1] - count :]
 
-    def forward_with_attention(
-        self, images: Float[Tensor, "B 3 H W"], tokens: Float[Tensor, "B m D"]
-    ) -> "Attended":
+    def forward_with_attention(self, images: Float[Tensor, "B 3 H W"], tokens: Float[Tensor, "B m D"]) -> "Attended":
         """ViT only: insert extra tokens before the first block; return the attention of all heads and blocks."""
         blocks = self.network.blocks
         weights: list[Tensor] = []
         outputs: list[Tensor] = []
-        hooks = [
-            b.attn.attn_drop.register_forward_hook(lambda _m, _i, out: weights.append(out)) for b in blocks
-        ]
+        hooks = [b.attn.attn_drop.register_forward_hook(lambda _m, _i, out: weights.append(out)) for b in blocks]
         hooks += [b.attn.register_forward_hook(lambda _m, _i, out: outputs.append(out)) for b in blocks]
         fused = [b.attn.fused_attn for b in blocks]
         try:
@@ -155,9 +146,7 @@ class Backbone(nn.Module):
                 block.attn.fused_attn = was
             for hook in hooks:
                 hook.remove()
-        by_head = [
-            out.unflatten(2, (block.attn.num_heads, -1)) for out, block in zip(outputs, blocks, strict=True)
-        ]
+        by_head = [out.unflatten(2, (block.attn.num_heads, -1)) for out, block in zip(outputs, blocks, strict=True)]
         patches, prefix = grid.shape[2] * grid.shape[3], self.network.num_prefix_tokens
         seen = slice(prefix, prefix + patches)
         attention = torch.cat(weights, dim=1)
@@ -182,9 +171,7 @@ class Backbone(nn.Module):
         images = (images - self.mean) / self.std
         return images if self.is_vit else images.contiguous(memory_format=torch.channels_last)
 
-    def to_grid(
-        self, tokens: Float[Tensor, "B n D"], images: Float[Tensor, "B 3 H W"]
-    ) -> Float[Tensor, "B D h w"]:
+    def to_grid(self, tokens: Float[Tensor, "B n D"], images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
         """Patch tokens as a grid."""
         patches = tokens[:, self.network.num_prefix_tokens :]
         height, width = (side // self.multiple_of for side in images.shape[-2:])
@@ -232,8 +219,7 @@ def concatenate_levels(
     size = size or max((tap.shape[-2:] for tap in taps), key=lambda s: s[0] * s[1])
     unit = [tap / (tap.norm(dim=1, keepdim=True) + 1e-5) for tap in taps]
     return torch.cat(
-        [functional.interpolate(tap, tuple(size), mode="bilinear", align_corners=False) for tap in unit],
-        dim=1,
+        [functional.interpolate(tap, tuple(size), mode="bilinear", align_corners=False) for tap in unit], dim=1
     )
 
 
@@ -247,9 +233,7 @@ def _create(name: str, pretrained: bool, settings: dict[str, Any]) -> nn.Module:
     known = timm.list_models()
     if name.split(".")[0] not in known:
         near = difflib.get_close_matches(name, known, n=5)
-        raise InputError(
-            f"backbone.name: timm has no '{name}'; similar: {', '.join(near) or 'see timm.list_models()'}"
-        )
+        raise InputError(f"backbone.name: timm has no '{name}'; similar: {', '.join(near) or 'see timm.list_models()'}")
     try:
         try:  # only plain ViTs support this setting
             any_size = {"dynamic_img_size": True, **settings}

@@ -38,8 +38,7 @@ class BoundaryNetwork(Trainable):
         self.radius = radius
         channels = self.backbone.stage_widths[-TAPS:]
         self.heads = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(count, width, 1, bias=False), nn.GroupNorm(4, width))
-            for count in channels
+            nn.Sequential(nn.Conv2d(count, width, 1, bias=False), nn.GroupNorm(4, width)) for count in channels
         )
         self.fuse = nn.Conv2d(width * len(channels), 1, 1)
 
@@ -75,9 +74,7 @@ class BoundaryNetwork(Trainable):
         """`pair_loss` against pseudo masks with uncertain pixels ignored (255)."""
         assert batch.images is not None and batch.masks is not None
         boundary = self(batch.images).float().sigmoid()
-        labels = functional.interpolate(
-            batch.masks[:, None].float(), boundary.shape[-2:], mode="nearest-exact"
-        )
+        labels = functional.interpolate(batch.masks[:, None].float(), boundary.shape[-2:], mode="nearest-exact")
         return {"affinity": pair_loss(boundary, labels[:, 0].to(torch.uint8), self.radius)}
 
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:
@@ -91,9 +88,7 @@ class BoundaryNetwork(Trainable):
         return self
 
 
-def pair_loss(
-    boundary: Float[Tensor, "B h w"], labels: UInt8[Tensor, "B h w"], radius: int
-) -> Float[Tensor, ""]:
+def pair_loss(boundary: Float[Tensor, "B h w"], labels: UInt8[Tensor, "B h w"], radius: int) -> Float[Tensor, ""]:
     """Cross-entropy of the affinities of all cell pairs nearer than ``radius`` (IRN section 4).
 
     The affinity of two cells is 1 minus the highest boundary on the path between them. With batch means of background

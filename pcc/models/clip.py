@@ -40,9 +40,7 @@ class Clip:
             raise InputError(f"clip.name: {name} has its own tokenizer; use a model with CLIP's")
         visual = cast(nn.Module, self.model.visual)
         self.image_size = int(torch.as_tensor(visual.image_size).flatten()[0])
-        self.mean, self.std = (
-            torch.tensor(getattr(visual, key)).view(3, 1, 1) for key in ("image_mean", "image_std")
-        )
+        self.mean, self.std = (torch.tensor(getattr(visual, key)).view(3, 1, 1) for key in ("image_mean", "image_std"))
         self.full_stop = full_stop
         self._texts: dict[str, Float[Tensor, " D"]] = {}
 
@@ -76,9 +74,7 @@ class Clip:
 
         def insert(_module: nn.Module, _given: object, embedded: Tensor) -> Tensor:
             after = len(opening) + words
-            return torch.cat(
-                [embedded[:, : len(opening)], prompts.to(embedded.dtype), embedded[:, after:]], dim=1
-            )
+            return torch.cat([embedded[:, : len(opening)], prompts.to(embedded.dtype), embedded[:, after:]], dim=1)
 
         hook = self._embedding.register_forward_hook(insert)
         try:
@@ -152,9 +148,7 @@ def _create(name: str, weights: str) -> nn.Module:
     tag = None if local or weights == "random" else weights
     if tag is not None and tag not in open_clip.list_pretrained_tags_by_model(known):
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(known)) or "none"
-        raise InputError(
-            f"clip.weights: no '{weights}' for {name}; allowed: random, a .safetensors file, {tags}"
-        )
+        raise InputError(f"clip.weights: no '{weights}' for {name}; allowed: random, a .safetensors file, {tags}")
     try:
         # OpenAI's weights need QuickGELU.
         quick = bool(tag and (open_clip.get_pretrained_cfg(known, tag) or {}).get("quick_gelu"))

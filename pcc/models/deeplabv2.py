@@ -48,22 +48,16 @@ class DeepLabV2(Segmenter):
         assert batch.images is not None and batch.masks is not None
         logits = {"1": self(batch.images)}
         for scale in self.loss_scales:
-            logits[f"{scale:g}"] = self(
-                functional.interpolate(batch.images, scale_factor=scale, mode="bilinear")
-            )
+            logits[f"{scale:g}"] = self(functional.interpolate(batch.images, scale_factor=scale, mode="bilinear"))
         size = logits["1"].shape[-2:]
-        full = [
-            functional.interpolate(z, size, mode="bilinear", align_corners=False) for z in logits.values()
-        ]
+        full = [functional.interpolate(z, size, mode="bilinear", align_corners=False) for z in logits.values()]
         logits["max"] = torch.stack(full).amax(dim=0)
         return {f"cross_entropy_{name}": cross_entropy_on_grid(z, batch.masks) for name, z in logits.items()}
 
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:
         """Backbone ×1, classifier weights ×10, classifier biases ×20 without decay."""
         classifiers = dict(self.classifiers.named_parameters())
-        weights, biases = (
-            [p for n, p in classifiers.items() if n.endswith(kind)] for kind in ("weight", "bias")
-        )
+        weights, biases = ([p for n, p in classifiers.items() if n.endswith(kind)] for kind in ("weight", "bias"))
         return [
             ParameterGroup(list(self.backbone.parameters())),
             ParameterGroup(weights, lr_scale=10.0),

@@ -61,8 +61,7 @@ def _pairs(network: nn.Module, example: Tensor) -> list[tuple[str, str]]:
     hooks = [
         module.register_forward_hook(lambda m, given, result, name=name: note(name, m, given[0], result))
         for name, module in network.named_modules()
-        if isinstance(module, nn.Conv2d)
-        or (isinstance(module, nn.BatchNorm2d) and module.track_running_stats)
+        if isinstance(module, nn.Conv2d) or (isinstance(module, nn.BatchNorm2d) and module.track_running_stats)
     ]
     try:
         network(example)

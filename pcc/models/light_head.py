@@ -38,11 +38,7 @@ class LightHead(Segmenter):
         self.backbone = call_with(Backbone, backbone, "model.backbone")
         self.multiple_of = self.backbone.multiple_of
         self.unfrozen_blocks, self.backbone_lr = unfrozen_blocks, backbone_lr
-        layers: list[nn.Module] = [
-            nn.Conv2d(self.backbone.dim, width, 1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.GELU(),
-        ]
+        layers: list[nn.Module] = [nn.Conv2d(self.backbone.dim, width, 1, bias=False), nn.BatchNorm2d(width), nn.GELU()]
         for _ in range(depth):
             layers += [nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.GELU()]
         self.head = nn.Sequential(*layers, nn.Dropout2d(dropout), nn.Conv2d(width, num_classes, 1))

@@ -52,9 +52,7 @@ def cross_entropy_on_grid(logits: Float[Tensor, "B C h w"], masks: UInt8[Tensor,
 
 def _mean_over_valid(logits: Float[Tensor, "B C H W"], masks: UInt8[Tensor, "B H W"]) -> Tensor:
     valid = (masks != IGNORE).sum().clamp(min=1)
-    return (
-        functional.cross_entropy(logits.float(), masks.long(), ignore_index=IGNORE, reduction="sum") / valid
-    )
+    return functional.cross_entropy(logits.float(), masks.long(), ignore_index=IGNORE, reduction="sum") / valid
 
 
 def build_segmenter(type: str, num_classes: int, model: dict[str, Any], where: str = "model") -> Segmenter:

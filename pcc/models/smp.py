@@ -53,8 +53,7 @@ class SegmentationModels(Segmenter):
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C H W"]:
         mean, std = (
-            images.new_tensor(values).view(3, 1, 1)
-            for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+            images.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
         )
         return self.network((images - mean) / std)
 

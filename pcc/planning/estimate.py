@@ -81,9 +81,7 @@ def count_images(config: Mapping[str, Any], given: tuple[int, int] | None = None
         if _is_image(file)
     ]
     split = {name: sum(name in file.parent.name for file in files) for name in ("train", "val")}
-    train_count, val_count = (
-        (split["train"], split["val"]) if all(split.values()) else (len(files), len(files))
-    )
+    train_count, val_count = (split["train"], split["val"]) if all(split.values()) else (len(files), len(files))
     source = "image files found: at most this many; exact after `pcc prepare`"
     return Images(train_count, val_count, classes, mean_pixels(files), source)
 
@@ -140,12 +138,7 @@ class Estimate:
     passing: float = 0.0
 
     def __post_init__(self) -> None:
-        stages: tuple[Callable[..., None], ...] = (
-            self._train_method,
-            self._localize,
-            self._refine,
-            self._segment,
-        )
+        stages: tuple[Callable[..., None], ...] = (self._train_method, self._localize, self._refine, self._segment)
         done = set[tuple[Any, ...]]()
         for experiment in self._experiments():
             steps = [experiment.get(step) for step in CHAIN]
@@ -166,9 +159,7 @@ class Estimate:
         self.stored[stage] = self.stored.get(stage, 0.0) + kept
 
     def _train_method(self, method: str, *_: str) -> None:
-        self._train(
-            "train", f"methods.{encoder_of(self.config['methods'], method)}", self.config["methods"][method]
-        )
+        self._train("train", f"methods.{encoder_of(self.config['methods'], method)}", self.config["methods"][method])
 
     def _experiments(self) -> list[Mapping[str, Any]]:
         """All experiments, and the trainings of methods that their methods start from."""

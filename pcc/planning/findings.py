@@ -81,9 +81,7 @@ def weights(config: Mapping[str, Any]) -> list[Finding]:
         elif source == "hub":
             findings.append((place, *_hub(place, name)))
         else:
-            missing = (
-                None if Path(source).is_file() else f"{place}.weights: no file {source}; correct the path"
-            )
+            missing = None if Path(source).is_file() else f"{place}.weights: no file {source}; correct the path"
             findings.append((place, f"{name}: {source}", missing))
     return findings
 
@@ -91,10 +89,7 @@ def weights(config: Mapping[str, Any]) -> list[Finding]:
 def _hub(place: str, name: str) -> tuple[str, str | None]:
     known = timm.get_pretrained_cfg(name)
     if known is None or not known.hf_hub_id:
-        return (
-            f"{name}: hub",
-            f"{place}.name: timm has no weights for '{name}'; name another, or a local file",
-        )
+        return (f"{name}: hub", f"{place}.name: timm has no weights for '{name}'; name another, or a local file")
     repository = str(known.hf_hub_id)
     cached = any(
         isinstance(huggingface_hub.try_to_load_from_cache(repository, file), str)
@@ -113,11 +108,7 @@ def _hub(place: str, name: str) -> tuple[str, str | None]:
 def data(config: Mapping[str, Any]) -> list[Finding]:
     """Whether the files and folders that dataset.settings name are there."""
     return [
-        (
-            key,
-            str(path),
-            None if path.exists() else f"{key}: no {path}; correct the path, or put the data there",
-        )
+        (key, str(path), None if path.exists() else f"{key}: no {path}; correct the path, or put the data there")
         for key, path in data_paths(config).items()
     ]
 

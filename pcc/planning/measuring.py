@@ -79,10 +79,7 @@ def measure_network(settings: Mapping[str, Any], image_size: int | None) -> Netw
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = call_with(Backbone, {**settings, "weights": "random"}, "backbone").eval().to(device)
-    side = (
-        max(1, round(min(image_size or max(TYPICAL), MEASURED_SIDE) / network.multiple_of))
-        * network.multiple_of
-    )
+    side = max(1, round(min(image_size or max(TYPICAL), MEASURED_SIDE) / network.multiple_of)) * network.multiple_of
     image = torch.rand(1, 3, side, side, device=device)
     taken = []
     with torch.inference_mode():
@@ -92,9 +89,7 @@ def measure_network(settings: Mapping[str, Any], image_size: int | None) -> Netw
             if device == "cuda":
                 torch.cuda.synchronize()
             taken.append(time.perf_counter() - started)
-    return Network(
-        min(taken[1:]) / side**2, network.stride, network.dim, sum(p.numel() for p in network.parameters())
-    )
+    return Network(min(taken[1:]) / side**2, network.stride, network.dim, sum(p.numel() for p in network.parameters()))
 
 
 def measure_refinement(type: str, settings: Mapping[str, Any], where: str) -> float:
@@ -114,11 +109,7 @@ def measure_refinement(type: str, settings: Mapping[str, Any], where: str) -> fl
 
 def _jobs(config: Mapping[str, Any]) -> Iterator[Job]:
     """Place, what makes two jobs alike, and the measurement."""
-    for block, step in (
-        ("methods", "method"),
-        ("localizations", "localization"),
-        ("segmenters", "segmenter"),
-    ):
+    for block, step in (("methods", "method"), ("localizations", "localization"), ("segmenters", "segmenter")):
         for name, entry in _used(config, block, step):
             size = (entry.get("training") or entry).get("image_size")
             for place, settings in backbones_in(entry, f"{block}.{name}"):

@@ -14,18 +14,7 @@ from pcc.readers.folder import split_tags
 from pcc.runtime.errors import InputError
 
 MASKS = "masks"  # a folder of this name holds masks, not images
-TAG_NAMES = (
-    "tags",
-    "tag",
-    "labels",
-    "label",
-    "classes",
-    "class",
-    "categories",
-    "category",
-    "objects",
-    "names",
-)
+TAG_NAMES = ("tags", "tag", "labels", "label", "classes", "class", "categories", "category", "objects", "names")
 SEPARATORS = (";", "|", ",", " ")  # in the order of preference
 
 
@@ -136,9 +125,7 @@ def _by_table(
             "separated by a comma"
         )
     names = _file_column(folder, files, table, rows, [image_column] if image_column else columns)
-    split = next(
-        (c for c in columns if c != names.name and {r[c].strip() for r in rows} <= set(SPLITS)), None
-    )
+    split = next((c for c in columns if c != names.name and {r[c].strip() for r in rows} <= set(SPLITS)), None)
     tags = tags_column or _tags_column(table, [c for c in columns if c not in (names.name, split)])
     separator = separator_of(row[tags] for row in rows)
     settings = {
@@ -164,9 +151,7 @@ def _file_column(
             below.setdefault(parent, set()).update((inside.as_posix(), inside.with_suffix("").as_posix()))
     cells = {column: {row[column].strip() for row in rows} for column in columns}
     tried = [
-        Column(place, name, len(values & names))
-        for place, names in below.items()
-        for name, values in cells.items()
+        Column(place, name, len(values & names)) for place, names in below.items() for name, values in cells.items()
     ]
     best = max(tried, key=lambda column: (column.matches, -len(column.images.parts)))
     if best.matches == 0:

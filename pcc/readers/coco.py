@@ -65,9 +65,7 @@ def read(
     first, *others = splits.values()
     for other in others:
         if (other.classes, other.class_ids) != (first.classes, first.class_ids):
-            raise InputError(
-                f"{other.path}: its categories are not those of {first.path}; use matching files"
-            )
+            raise InputError(f"{other.path}: its categories are not those of {first.path}; use matching files")
     problems = tuple(line for instances in splits.values() for line in instances.problems)
     records: list[Record] = []
     for split, instances in splits.items():
@@ -80,10 +78,7 @@ def read(
 
 
 def paint(
-    annotations: Sequence[Annotation],
-    size: tuple[int, int],
-    class_ids: Mapping[int, int],
-    crowd: str = "class",
+    annotations: Sequence[Annotation], size: tuple[int, int], class_ids: Mapping[int, int], crowd: str = "class"
 ) -> UInt8[np.ndarray, "H W"]:
     """One semantic mask [H, W] from an image's annotations, in the order the module describes.
 

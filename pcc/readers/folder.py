@@ -78,9 +78,7 @@ def read(
             problems.append(f"{where}: split '{split}'{near} is not one of {', '.join(SPLITS)}; correct it")
             continue
         mask = None if mask_folder is None or ids.fault(image_id) else _mask(mask_folder, name)
-        records.append(
-            Record(image_id, folder / name, found, mask, split, scored=mask is not None, where=where)
-        )
+        records.append(Record(image_id, folder / name, found, mask, split, scored=mask is not None, where=where))
     tags_met = sorted({tag for record in records for tag in record.labels})
     names, groups = read_classes(tags_met if classes is None else classes)
     if taxonomy is not None:
@@ -90,22 +88,12 @@ def read(
 
 
 def _table_rows(
-    table: Path,
-    image_column: str,
-    tags_column: str,
-    split_column: str | None,
-    separator: str,
-    problems: list[str],
+    table: Path, image_column: str, tags_column: str, split_column: str | None, separator: str, problems: list[str]
 ) -> Iterator[Row]:
     columns = [image_column, tags_column, *([split_column] if split_column else [])]
     for line, row in read_table(table, columns, problems):
         split = row[split_column].strip() if split_column else None
-        yield (
-            f"{table} line {line}",
-            row[image_column].strip(),
-            split_tags(row[tags_column], separator),
-            split,
-        )
+        yield (f"{table} line {line}", row[image_column].strip(), split_tags(row[tags_column], separator), split)
 
 
 def split_tags(cell: str, separator: str) -> tuple[str, ...]:

@@ -54,9 +54,7 @@ class Instances:
             class_ids = {category["id"]: index for index, category in enumerate(categories, 1)}
             sizes = {image["id"]: (image["height"], image["width"]) for image in stored["images"]}
         except (KeyError, TypeError) as error:
-            raise InputError(
-                f"{path}: not an instances JSON ({error} in images or categories); restore it"
-            ) from error
+            raise InputError(f"{path}: not an instances JSON ({error} in images or categories); restore it") from error
         annotations: dict[int, list[Annotation]] = {number: [] for number in sizes}
         problems = []
         for annotation in stored["annotations"]:
@@ -89,9 +87,7 @@ def image_labels(path: Path) -> dict[str, tuple[str, ...]]:
     instances = Instances.read(path)
     if instances.problems:
         raise InputError(instances.problems)
-    return {
-        ids.from_file_name(image["file_name"]): instances.labels(image["id"]) for image in instances.images
-    }
+    return {ids.from_file_name(image["file_name"]): instances.labels(image["id"]) for image in instances.images}
 
 
 def _read_parts(path: Path) -> dict[str, Any]:
@@ -101,33 +97,23 @@ def _read_parts(path: Path) -> dict[str, Any]:
         stored = read_json(path)
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error}); restore it") from error
-    missing = [
-        part for part in PARTS if not isinstance(stored, dict) or not isinstance(stored.get(part), list)
-    ]
+    missing = [part for part in PARTS if not isinstance(stored, dict) or not isinstance(stored.get(part), list)]
     if missing:
-        raise InputError(
-            f"{path}: not an instances JSON, no list of {', '.join(missing)}; give an instances_*.json"
-        )
+        raise InputError(f"{path}: not an instances JSON, no list of {', '.join(missing)}; give an instances_*.json")
     return stored
 
 
-def _fault(
-    annotation: Annotation, sizes: Mapping[int, tuple[int, int]], class_ids: Mapping[int, int]
-) -> str | None:
+def _fault(annotation: Annotation, sizes: Mapping[int, tuple[int, int]], class_ids: Mapping[int, int]) -> str | None:
     if missing := [key for key in ("id", "image_id", "category_id", "segmentation") if key not in annotation]:
         return f"{', '.join(missing)} missing; use an instances JSON"
     if annotation["image_id"] not in sizes:
         return f"its image {annotation['image_id']} is not in 'images'; add it or drop the annotation"
     if annotation["category_id"] not in class_ids:
-        return (
-            f"its category {annotation['category_id']} is not in 'categories'; add it or drop the annotation"
-        )
+        return f"its category {annotation['category_id']} is not in 'categories'; add it or drop the annotation"
     shape, size = annotation["segmentation"], sizes[annotation["image_id"]]
     if isinstance(shape, list):
         whole = shape and all(len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in shape)
         return None if whole else "its polygons need at least three points (x, y) each; correct or drop it"
     if "counts" not in shape or tuple(shape.get("size", ())) != size:
-        return (
-            f"its run-length code is for {shape.get('size')}, its image is {list(size)}; correct or drop it"
-        )
+        return f"its run-length code is for {shape.get('size')}, its image is {list(size)}; correct or drop it"
     return None

@@ -44,9 +44,7 @@ def from_masks(path: Path, classes: Sequence[str]) -> LabelSource:
     return FileLabels(path, ".png", lambda file: _mask_names(file, classes))
 
 
-def from_csv(
-    path: Path, classes: Sequence[str], column: str | None = None, separator: str = ";"
-) -> LabelSource:
+def from_csv(path: Path, classes: Sequence[str], column: str | None = None, separator: str = ";") -> LabelSource:
     """Labels from a table with a column ``image_id`` and a column of class names.
 
     Args:
@@ -83,9 +81,7 @@ class FileLabels(LabelSource):
 
     def __init__(self, folder: Path, suffix: str, parse: Callable[[Path], tuple[str, ...]]) -> None:
         if not folder.is_dir():
-            raise InputError(
-                f"{folder}: folder of labels is missing; check the path or choose another label source"
-            )
+            raise InputError(f"{folder}: folder of labels is missing; check the path or choose another label source")
         self.folder, self.suffix, self.parse = folder, suffix, parse
 
     def labels(self, image_id: str) -> tuple[str, ...] | None:
@@ -115,8 +111,7 @@ class TableLabels(LabelSource):
         (line, names), *others = self.rows[image_id]
         if others:
             raise InputError(
-                f"{self.path} line {others[0][0]}: image id {image_id} is there twice, first at line {line}; "
-                "keep one"
+                f"{self.path} line {others[0][0]}: image id {image_id} is there twice, first at line {line}; keep one"
             )
         return _known(names, self.classes, f"{self.path} line {line}")
 

@@ -143,9 +143,7 @@ def read(
     return Manifest(dataset=Dataset("shapes", CLASSES, TAXONOMY, CLASSES), records=tuple(records))
 
 
-def draw(
-    scene: Scene, rng: np.random.Generator
-) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"]]:
+def draw(scene: Scene, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"]]:
     """One image and its mask of class ids; the same generator state gives the same picture."""
     size = scene.image_size
     companions = None
@@ -259,8 +257,7 @@ def _check(
     right = {
         f"train is {train} and val is {val}; give at least 1 of each": min(train, val) >= 1,
         f"image_size is {image_size} pixels; give at least 32": image_size >= 32,
-        f"objects is {list(objects)}; give [fewest, most], at least 1": _is_range(objects)
-        and objects[0] >= 1,
+        f"objects is {list(objects)}; give [fewest, most], at least 1": _is_range(objects) and objects[0] >= 1,
         f"radius is {list(radius)}; give [smallest, largest] above 0 and up to 0.5": _is_range(radius)
         and radius[0] > 0
         and radius[1] <= 0.5,

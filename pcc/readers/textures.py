@@ -63,11 +63,7 @@ def sky(size: int, rng: np.random.Generator) -> Float[np.ndarray, "H W 3"]:
 def meadow(size: int, rng: np.random.Generator) -> Float[np.ndarray, "H W 3"]:
     """Green, with upright blades, in 0..1."""
     blades = np.repeat(rng.random((1, size)), size, axis=0) + 0.5 * smooth_noise(rng, size, size // 4)[..., 0]
-    return (
-        np.array([0.18, 0.42, 0.1])
-        + 0.25 * (blades[..., None] - 0.6)
-        + 0.2 * (smooth_noise(rng, size, 3) - 0.5)
-    )
+    return np.array([0.18, 0.42, 0.1]) + 0.25 * (blades[..., None] - 0.6) + 0.2 * (smooth_noise(rng, size, 3) - 0.5)
 
 
 def smooth_noise(rng: np.random.Generator, size: int, cells: int) -> Float[np.ndarray, "H W 3"]:

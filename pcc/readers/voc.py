@@ -20,9 +20,7 @@ TAXONOMY = {
     "vehicle": ("aeroplane", "bicycle", "boat", "bus", "car", "motorbike", "train"),
     "indoor": ("bottle", "chair", "diningtable", "pottedplant", "sofa", "tvmonitor"),
 }
-CLASSES = tuple(
-    sorted(name for group in TAXONOMY.values() for name in group)
-)  # VOC's order is the alphabet's
+CLASSES = tuple(sorted(name for group in TAXONOMY.values() for name in group))  # VOC's order is the alphabet's
 SPLIT_LISTS = {"train": "train_aug", "val": "val"}
 
 

@@ -6,10 +6,7 @@ from torch.nn import functional as F
 
 
 def propagate(
-    maps: Float[Tensor, "C h w"],
-    features: Float[Tensor, "D h w"],
-    power: int | float = 8,
-    steps: int = 1,
+    maps: Float[Tensor, "C h w"], features: Float[Tensor, "D h w"], power: int | float = 8, steps: int = 1
 ) -> Float[Tensor, "C h w"]:
     """Replace each cell by a weighted mean over all cells; weights are ``relu(cosine similarity) ** power``.
 

@@ -39,9 +39,7 @@ def refine(
     """
     attenuated = torch.cat([background_factor * maps[:1], maps[1:]])
     foreground, background = (
-        crf.refine(
-            image, given, gaussian, bilateral, iterations, "labels", confidence=confidence, engine=engine
-        )
+        crf.refine(image, given, gaussian, bilateral, iterations, "labels", confidence=confidence, engine=engine)
         for given in (maps, attenuated)
     )
     return np.where((foreground == 0) & (background != 0), np.uint8(UNSURE), foreground)

@@ -78,9 +78,7 @@ def _chosen(engine: Engine) -> Engine:
     if mean_field.INSTRUCTIONS is not None:
         return "compiled" if engine == "auto" else engine
     if engine == "compiled":
-        raise InputError(
-            "CRF engine: compiled was not built on installation; install a C++ compiler and reinstall PCC"
-        )
+        raise InputError("CRF engine: compiled was not built on installation; install a C++ compiler and reinstall PCC")
     if engine == "auto":
         logging.getLogger(__name__).warning(
             "the compiled CRF was not built on installation; using pydensecrf2, about four times slower"

@@ -40,6 +40,4 @@ def by_stage(jobs: pd.DataFrame, sizes: dict[str, int]) -> pd.DataFrame:
     table["peak_memory_mb"] = groups["peak_memory_mb"].max()
     table["disk_mb"] = pd.Series(sizes, dtype=float) / 1e6
     order = [*dict.fromkeys(["prepare", "clusters", *ARTIFACTS.values(), "quality", "evaluate", "report"])]
-    return table.loc[
-        sorted(table.index, key=lambda stage: order.index(stage) if stage in order else len(order))
-    ]
+    return table.loc[sorted(table.index, key=lambda stage: order.index(stage) if stage in order else len(order))]

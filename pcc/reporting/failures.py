@@ -84,8 +84,7 @@ def _worst_classes(experiment: Experiment) -> list[list[str]]:
     }
     known = {name: found for name, found in means.items() if not np.isnan(found[0])}
     return [
-        [name, *(percent(value) for value in known[name])]
-        for name in sorted(known, key=lambda n: known[n][0])[:SHOWN]
+        [name, *(percent(value) for value in known[name])] for name in sorted(known, key=lambda n: known[n][0])[:SHOWN]
     ]
 
 

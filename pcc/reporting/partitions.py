@@ -7,14 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pcc.clusters.partition import (
-    CUT,
-    adjusted_rand_index,
-    co_association,
-    members,
-    tree,
-    variation_of_information,
-)
+from pcc.clusters.partition import CUT, adjusted_rand_index, co_association, members, tree, variation_of_information
 from pcc.figures import charts
 from pcc.figures.partitions import co_association_map
 from pcc.runtime.files import read_json
@@ -30,9 +23,7 @@ def clusters_figure(path: Path) -> Figure:
     if len(samples) < 2 or len(names) < 2:
         return charts.partition({c["name"]: c["members"] for c in stored["clusters"]}, title)
     together = co_association(samples, names)
-    title += (
-        f"\n{len(samples)} samples, agreement {stored['agreement']:.2f}, {len(stored['clusters'])} clusters"
-    )
+    title += f"\n{len(samples)} samples, agreement {stored['agreement']:.2f}, {len(stored['clusters'])} clusters"
     return co_association_map(together, tree(together), names, CUT, title)
 
 

@@ -42,11 +42,7 @@ def contact_sheet_of(
         count: number of images.
     """
     chosen = choose([record.image_id for record in records], scores, count)
-    found = {
-        r.image_id: (r, output)
-        for r, output in read_items(scoring.kind, inputs, records)
-        if r.image_id in chosen
-    }
+    found = {r.image_id: (r, output) for r, output in read_items(scoring.kind, inputs, records) if r.image_id in chosen}
     seen: set[int] = set()
     rows = [row_of(scoring, found[i], chosen[i], seen) for i in chosen if i in found]
     columns = ["image", *(["strongest map"] if scoring.kind == "maps" else []), RESULT[scoring.kind]]
@@ -55,19 +51,13 @@ def contact_sheet_of(
         columns += ["ground truth", "errors"]
         legend |= {f"error: {kind}": colour for kind, colour in ERRORS.items() if kind != "ignored"}
     return contact_sheet(
-        rows,
-        columns,
-        legend,
-        title_of(result),
-        "maximum over foreground" if scoring.kind == "maps" else None,
+        rows, columns, legend, title_of(result), "maximum over foreground" if scoring.kind == "maps" else None
     )
 
 
 def choose(image_ids: Sequence[str], scores: Mapping[str, float], count: int) -> dict[str, str]:
     """Image id → caption: the worst, a random selection with a fixed seed in order of IoU, and the best."""
-    ranked = sorted(
-        (i for i in image_ids if not np.isnan(scores.get(i, 0))), key=lambda i: (scores.get(i, 0), i)
-    )
+    ranked = sorted((i for i in image_ids if not np.isnan(scores.get(i, 0))), key=lambda i: (scores.get(i, 0), i))
     if scores and len(ranked) > 2:
         middle = np.random.default_rng(0).permutation(np.arange(1, len(ranked) - 1))[: max(0, count - 2)]
         ranked = [ranked[0], *(ranked[i] for i in sorted(middle.tolist())), ranked[-1]]
@@ -86,11 +76,7 @@ def row_of(scoring: Scoring, item: Item, label: str, seen: set[int]) -> Row:
     record, output = item
     image, mask = read_image(record.image), predicted_mask(scoring.kind, output)
     shown = mask if isinstance(output, Maps) else read_mask(output)
-    cells = [
-        image,
-        *([heat(image, strongest(output))] if isinstance(output, Maps) else []),
-        overlay(image, shown),
-    ]
+    cells = [image, *([heat(image, strongest(output))] if isinstance(output, Maps) else []), overlay(image, shown)]
     seen.update(np.unique(shown).tolist())
     if record.mask is not None and record.scored:
         truth = read_mask(record.mask)

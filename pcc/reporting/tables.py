@@ -22,13 +22,7 @@ CONDITIONS = (
     "labels_at_inference",
     "oracle",
 )
-SCORES = (
-    "mean_iou",
-    "pixel_accuracy",
-    "boundary_iou",
-    "within_cluster_confusion",
-    "between_cluster_confusion",
-)
+SCORES = ("mean_iou", "pixel_accuracy", "boundary_iou", "within_cluster_confusion", "between_cluster_confusion")
 ORACLE = ("oracle_threshold", "oracle_mean_iou")
 GROUP = [*CHOICES, *CONDITIONS]
 
@@ -45,14 +39,10 @@ def _run(metrics: Mapping[str, Any]) -> dict[str, Any]:
         **choices,
         "supervision": choices["supervision"] or "labels",
         "seed": metrics["experiment"].get("seed"),
-        **{
-            name: metrics[name] for name in ("kind", "split", "ground_truth", "labels_at_inference", "oracle")
-        },
+        **{name: metrics[name] for name in ("kind", "split", "ground_truth", "labels_at_inference", "oracle")},
         "images": metrics["num_images"],
         "classes": len(metrics["eval_classes"]),
-        "scales": None
-        if settings.get("scales") is None
-        else " ".join(f"{scale:g}" for scale in settings["scales"]),
+        "scales": None if settings.get("scales") is None else " ".join(f"{scale:g}" for scale in settings["scales"]),
         **{name: settings.get(name) for name in ("flip", "initial_weights", "crf")},
         **{name: metrics[name] for name in SCORES},
         "oracle_threshold": oracle.get("threshold"),
@@ -154,10 +144,7 @@ def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
     rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
     lines = [
-        [
-            line[0].ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
-        ]
+        [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
         for line in (headers, rule, *rows)
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"

@@ -114,15 +114,10 @@ def report_text(
     if clusters:
         parts += ["## Clusters\n", *(f"![Clusters: {name}](clusters_{name}.png)\n" for name in clusters)]
     if len(partitions):
-        parts += [
-            "Similarity of the partitions: adjusted Rand index (ARI) and variation of information (VI):\n"
-        ]
+        parts += ["Similarity of the partitions: adjusted Rand index (ARI) and variation of information (VI):\n"]
         parts += [_partition_table(partitions)]
     if nouns:
-        parts += [
-            "## Learned prompts\n",
-            "Nearest nouns of each class's prompt, by cosine similarity in CLIP space:\n",
-        ]
+        parts += ["## Learned prompts\n", "Nearest nouns of each class's prompt, by cosine similarity in CLIP space:\n"]
         parts += [f"![Nearest nouns: {name}](nouns_{name}.png)\n" for name in nouns]
     if len(cost):
         parts += [
@@ -167,12 +162,7 @@ def _published(published: pd.DataFrame) -> str:
 
 def _conditions(summary: pd.DataFrame) -> str:
     rows = [
-        [
-            chain(row),
-            _scored(row),
-            str(row["images"]),
-            *(_plain(row[column]) for column in CONDITIONS.values()),
-        ]
+        [chain(row), _scored(row), str(row["images"]), *(_plain(row[column]) for column in CONDITIONS.values())]
         for row in records(summary)
     ]
     return markdown(["experiment", "scored", "images", *CONDITIONS], rows)
@@ -201,9 +191,7 @@ def _partition_table(partitions: pd.DataFrame) -> str:
             p["compared_with"]: f"{p['adjusted_rand_index']:.2f}, {p['variation_of_information']:.2f}"
             for p in records(pairs)
         }
-        rows.append(
-            [str(name), str(pairs["clusters"].iloc[0]), *(similarity.get(other, "–") for other in others)]
-        )
+        rows.append([str(name), str(pairs["clusters"].iloc[0]), *(similarity.get(other, "–") for other in others)])
     return markdown(headers, rows)
 
 

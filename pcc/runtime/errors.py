@@ -49,9 +49,7 @@ def call_with(function: Callable[..., T], settings: Mapping[str, Any], where: st
     checked: dict[str, Any] = {}
     for key, value in settings.items():
         try:
-            checked[key] = (
-                _adapt(value, hints[key], f"{where}.{key}") if key in allowed and key in hints else value
-            )
+            checked[key] = _adapt(value, hints[key], f"{where}.{key}") if key in allowed and key in hints else value
         except InputError as error:
             problems += error.problems
         except ValidationError as error:
@@ -71,9 +69,7 @@ def _parameters(function: Callable[..., Any]) -> tuple[dict[str, inspect.Paramet
     bases = function.__mro__ if inspect.isclass(function) else ()
     for maker in [vars(base)["__init__"] for base in bases if "__init__" in vars(base)] or [function]:
         parameters = inspect.signature(maker).parameters
-        keywords = {
-            n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-        }
+        keywords = {n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
         named, hints = {**keywords, **named}, {**get_type_hints(maker), **hints}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             named.pop("self", None)

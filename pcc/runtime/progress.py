@@ -14,12 +14,7 @@ SECONDS_BETWEEN_LINES = 15.0
 
 
 def track(
-    iterable: Iterable[T],
-    description: str,
-    total: int | None = None,
-    *,
-    done: int = 0,
-    status: Callable[[], str] = str,
+    iterable: Iterable[T], description: str, total: int | None = None, *, done: int = 0, status: Callable[[], str] = str
 ) -> Iterator[T]:
     """Yield from ``iterable`` while showing progress on standard error.
 
@@ -58,9 +53,7 @@ def _plain_lines(
         if now - last >= SECONDS_BETWEEN_LINES:
             last = now
             left = (
-                ""
-                if total is None
-                else f"/{total}, {duration((now - start) / (count - done) * (total - count))} left"
+                "" if total is None else f"/{total}, {duration((now - start) / (count - done) * (total - count))} left"
             )
             log.info("%s: %d%s %s", description, count, left, status())
     log.info("%s: %d done in %s %s", description, count, duration(time.monotonic() - start), status())

@@ -25,7 +25,5 @@ def find_list(name: str, suffix: str, what: str) -> Path:
     lists = {path.stem: path for path in sorted(packaged("").glob(f"*{suffix}"))}
     path = Path(name) if Path(name).is_file() else lists.get(name)
     if path is None:
-        raise InputError(
-            f"{name}: {what} is missing; give the path of a {suffix} file or one of {', '.join(lists)}"
-        )
+        raise InputError(f"{name}: {what} is missing; give the path of a {suffix} file or one of {', '.join(lists)}")
     return path

@@ -113,9 +113,7 @@ def read_items(kind: str, inputs: Iterable[Path], records: Sequence[Record]) -> 
     for path in inputs:
         if not path.exists():
             raise InputError(f"{path}: input is missing; rerun the stage that writes {kind}")
-        found = (
-            read_maps(path) if kind == "maps" else ((mask.stem, mask) for mask in sorted(path.glob("*.png")))
-        )
+        found = read_maps(path) if kind == "maps" else ((mask.stem, mask) for mask in sorted(path.glob("*.png")))
         for image_id, output in found:
             if image_id in seen:
                 raise InputError(f"{path}: image {image_id} is in another --input too; pass each shard once")
@@ -133,9 +131,7 @@ def count_chunk(scoring: Scoring, items: Sequence[Item]) -> Counts:
         except InputError as error:
             total.problems += error.problems
         except ValueError as error:
-            total.problems.append(
-                f"image {record.image_id}: {error} ({record.mask}); rerun the previous stage"
-            )
+            total.problems.append(f"image {record.image_id}: {error} ({record.mask}); rerun the previous stage")
     return total
 
 
@@ -143,9 +139,7 @@ def _count(scoring: Scoring, record: Record, output: Path | Maps, total: Counts)
     assert record.mask is not None
     truth, prediction = read_mask(record.mask), predicted_mask(scoring.kind, output)
     if prediction.shape != truth.shape:
-        raise ValueError(
-            f"prediction is {prediction.shape} but the ground truth is {truth.shape} (height, width)"
-        )
+        raise ValueError(f"prediction is {prediction.shape} but the ground truth is {truth.shape} (height, width)")
     confusion = confusion_matrix(prediction, truth, scoring.num_classes)
     total.confusion += confusion
     total.boundary += boundary_counts(prediction, truth, scoring.num_classes, scoring.boundary_ratio)
@@ -159,9 +153,7 @@ def _count(scoring: Scoring, record: Record, output: Path | Maps, total: Counts)
         total.sweep += threshold_counts_of(output, truth, scoring.num_classes)
 
 
-def threshold_counts_of(
-    maps: Maps, truth: UInt8[np.ndarray, "H W"], num_classes: int
-) -> Int64[np.ndarray, "T1 C C"]:
+def threshold_counts_of(maps: Maps, truth: UInt8[np.ndarray, "H W"], num_classes: int) -> Int64[np.ndarray, "T1 C C"]:
     """`threshold_counts` of the foreground maps of an image, resized to image size."""
     foreground = [channel for channel, class_id in enumerate(maps.classes) if class_id > 0]
     values = (

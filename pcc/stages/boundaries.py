@@ -18,14 +18,7 @@ from pcc.runtime.stage import stage
 
 
 @stage
-def boundaries(
-    manifest: Path,
-    network: Path,
-    output: Path,
-    *,
-    shard: str,
-    precision: Precision = "no",
-) -> None:
+def boundaries(manifest: Path, network: Path, output: Path, *, shard: str, precision: Precision = "no") -> None:
     """Write boundary probabilities at stride 4 as one-channel fp16 maps.
 
     Args:

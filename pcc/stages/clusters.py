@@ -47,10 +47,7 @@ def clusters(
     proposal = call_with(propose, settings, f"clusters ({provider})", task=task)
     if proposal.clusters:  # an empty partition is valid
         validate(proposal.clusters, dataset.classes)
-    job = Job(
-        {"provider": provider, **settings},
-        [manifest.with_name("dataset.json"), *([replay] if replay else [])],
-    )
+    job = Job({"provider": provider, **settings}, [manifest.with_name("dataset.json"), *([replay] if replay else [])])
     found = [{"name": name, "members": group} for name, group in proposal.clusters.items()]
     write_clusters(output, found, provider=provider, settings=settings, **proposal.details)
     job.write_provenance(output.with_name("provenance.json"))

@@ -95,17 +95,13 @@ def evaluate(
     }
     how = {"kind": kind, "split": split, "boundary_ratio": boundary_ratio, "sheet_images": sheet_images}
     job = Job(how | steps, [manifest, *inputs, *(path for path in (clusters, quality) if path)])
-    scoring = Scoring(
-        kind, dataset.num_classes, dataset.eval_ids, boundary_ratio, by_mask=quality is not None
-    )
+    scoring = Scoring(kind, dataset.num_classes, dataset.eval_ids, boundary_ratio, by_mask=quality is not None)
     counts = count_all(scoring, inputs, scored, threads)
     result = {
         "experiment": dict(experiment),
         "kind": kind,
         "split": split,
-        "ground_truth": ", ".join(
-            sorted({record.mask.parent.as_posix() for record in scored if record.mask})
-        ),
+        "ground_truth": ", ".join(sorted({record.mask.parent.as_posix() for record in scored if record.mask})),
         "num_images": len(scored),
         "settings": {
             **augmentation(experiment, steps),
@@ -124,9 +120,7 @@ def evaluate(
     }
     if figure is not None:
         save(
-            contact_sheet_of(
-                scoring, inputs, scored or records, dataset.classes, result, counts.scores, sheet_images
-            ),
+            contact_sheet_of(scoring, inputs, scored or records, dataset.classes, result, counts.scores, sheet_images),
             figure,
         )
     write_json(output, result)
@@ -140,9 +134,7 @@ def scores(dataset: Dataset, counts: Counts, clusters: Path | None) -> dict[str,
     names = (BACKGROUND, *dataset.classes)
     boundary = metrics.boundary_iou(counts.boundary)[list(ids)]
     within, between = (
-        metrics.cluster_confusion(confusion, cluster_ids(dataset, clusters))
-        if clusters
-        else (math.nan, math.nan)
+        metrics.cluster_confusion(confusion, cluster_ids(dataset, clusters)) if clusters else (math.nan, math.nan)
     )
     return {
         "classes": list(names),
@@ -150,11 +142,7 @@ def scores(dataset: Dataset, counts: Counts, clusters: Path | None) -> dict[str,
         "confusion_matrix": confusion.tolist(),
         **{
             name: {c: _or_none(v) for c, v in zip(names, ratio(confusion).tolist(), strict=True)}
-            for name, ratio in (
-                ("iou", metrics.iou),
-                ("precision", metrics.precision),
-                ("recall", metrics.recall),
-            )
+            for name, ratio in (("iou", metrics.iou), ("precision", metrics.precision), ("recall", metrics.recall))
         },
         "mean_iou": _or_none(metrics.mean_iou(confusion, ids)),
         "pixel_accuracy": _or_none(metrics.pixel_accuracy(confusion)),
@@ -211,9 +199,7 @@ def oracle_threshold(counts: Counts, ids: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def augmentation(
-    experiment: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any] | None]
-) -> dict[str, Any]:
+def augmentation(experiment: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any]:
     """Scales, flip and CRF of the scored step; None where not set."""
     step = steps["segmenter"] or steps["localization"] or {}
     refinement = steps["refinement"] or {}

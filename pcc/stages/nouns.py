@@ -15,13 +15,7 @@ from pcc.runtime.stage import stage
 
 
 @stage
-def nouns(
-    classifier: Path,
-    output: Path,
-    *,
-    words: str,
-    top: int = 5,
-) -> None:
+def nouns(classifier: Path, output: Path, *, words: str, top: int = 5) -> None:
     """Write class, rank, noun and cosine similarity; rank 0 is the class name, rank 1 the nearest noun.
 
     Args:
@@ -39,9 +33,7 @@ def nouns(
             f"{classifier}: '{made['type']}' has no learned prompts; remove `nouns` from its configuration"
         )
     path = find_list(words, ".txt", "word list")
-    candidates = list(
-        dict.fromkeys(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
-    )
+    candidates = list(dict.fromkeys(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()))
     if not candidates:
         raise InputError(f"nouns: {path} is empty; write one noun per line")
     clip = call_with(Clip, made["model"]["clip"], "model.clip")

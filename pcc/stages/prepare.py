@@ -97,11 +97,7 @@ def _shard_problems(records: Sequence[Record], shards: Mapping[str, int]) -> lis
         if split not in SPLITS:
             problems.append(f"dataset.shards: '{split}' is not one of {', '.join(SPLITS)}")
         elif not isinstance(number, int) or number < 1:
-            problems.append(
-                f"dataset.shards.{split}: {number} is invalid; it must be an integer of at least 1"
-            )
+            problems.append(f"dataset.shards.{split}: {number} is invalid; it must be an integer of at least 1")
         elif number > totals[split] > 0:
-            problems.append(
-                f"dataset.shards.{split}: {number} shards for {totals[split]} images; use fewer shards"
-            )
+            problems.append(f"dataset.shards.{split}: {number} shards for {totals[split]} images; use fewer shards")
     return problems

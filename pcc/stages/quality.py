@@ -22,12 +22,7 @@ from pcc.runtime.stage import stage
 
 @stage
 def quality(
-    manifest: Path,
-    maps: Sequence[Path],
-    masks: Sequence[Path],
-    output: Path,
-    *,
-    clusters: Path | None = None,
+    manifest: Path, maps: Sequence[Path], masks: Sequence[Path], output: Path, *, clusters: Path | None = None
 ) -> None:
     """Write quality.csv: one row per image and label, with reliability indicators in [0, 1] and ``confidence``.
 
@@ -60,9 +55,7 @@ def quality(
     table = pd.DataFrame(rows, columns=["image_id", "class_id", "area", *INDICATORS[:-1]])
     names = [dataset.classes[class_id - 1] for class_id in table["class_id"]]
     table.insert(1, "class", names)
-    table["usual_area"] = area_typicality(
-        table["area"].to_numpy(), [groups.get(name, name) for name in names]
-    )
+    table["usual_area"] = area_typicality(table["area"].to_numpy(), [groups.get(name, name) for name in names])
     table.insert(3, "confidence", table[list(CONFIDENCE_INDICATORS)].mean(axis=1))
     write_text(output, table.to_csv(index=False, float_format="%.4f"))
     job.write_provenance(output.with_suffix(".provenance.json"))

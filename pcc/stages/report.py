@@ -70,20 +70,11 @@ def report(
     """
     found = [_read(path) for path in metrics]
     runs, classes = runs_table(found), per_class_table(found)
-    if (
-        twice := runs.duplicated([c for c in runs.columns if c in (*CHOICES, "seed", "kind", "split")])
-    ).any():
-        raise InputError(
-            f"{metrics[int(np.flatnonzero(twice)[0])]}: same run as another --metrics; pass each run once"
-        )
+    if (twice := runs.duplicated([c for c in runs.columns if c in (*CHOICES, "seed", "kind", "split")])).any():
+        raise InputError(f"{metrics[int(np.flatnonzero(twice)[0])]}: same run as another --metrics; pass each run once")
     summary, jobs = summary_table(runs), pd.DataFrame() if results is None else times(results)
     others = published_table(summary, published)
-    for name, table in {
-        "summary": summary,
-        "runs": runs,
-        "per_class": classes,
-        "published": others,
-    }.items():
+    for name, table in {"summary": summary, "runs": runs, "per_class": classes, "published": others}.items():
         write_text(output / f"{name}.csv", table.to_csv(index=False))
     save(_per_class(summary, classes), output / "per_class.png")
     save(_weak_full(summary), output / "weak_full.png")
@@ -99,10 +90,7 @@ def report(
     if results is not None and len(jobs):
         cost = by_stage(jobs, disk(results))
         write_text(output / "times.csv", jobs.to_csv(index=False))
-    save(
-        charts.costs(cost) if len(cost) else charts.nothing("no benchmark files found"),
-        output / "costs.png",
-    )
+    save(charts.costs(cost) if len(cost) else charts.nothing("no benchmark files found"), output / "costs.png")
     best = best_of_last_step(found)
     save(_confusion(best), output / "confusion.png")
     tables = Tables(summary, others, cost, partitions)
@@ -119,9 +107,7 @@ def _read(path: Path) -> dict[str, Any]:
         metrics = read_json(path)
         runs_table([metrics])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path}: not a metrics.json ({type(error).__name__}: {error}); run `pcc evaluate`"
-        ) from error
+        raise InputError(f"{path}: not a metrics.json ({type(error).__name__}: {error}); run `pcc evaluate`") from error
     return metrics
 
 
@@ -136,9 +122,7 @@ def _per_class(summary: pd.DataFrame, classes: pd.DataFrame) -> Figure:
     labels = np.array([chain(row) for row in records(classes)])
     series = {}
     for row in records(rows.loc[sorted(best)]):
-        chosen = classes[
-            (labels == chain(row)) & (classes["kind"] == kind) & (classes["split"] == row["split"])
-        ]
+        chosen = classes[(labels == chain(row)) & (classes["kind"] == kind) & (classes["split"] == row["split"])]
         values = chosen.set_index("class").reindex(names)
         label = f"{chain(row)}   (mIoU {percent(row['mean_iou'], row['mean_iou_sd'])} %, {_seeds(row)})"
         series[label] = (values["iou"].tolist(), values["iou_sd"].tolist())
@@ -152,9 +136,7 @@ def _weak_full(summary: pd.DataFrame) -> Figure:
     for row in records(summary):
         twin = full_supervision_twin(summary, row)
         if twin is not None and twin["mean_iou"] > 0 and not np.isnan(row["mean_iou"]):
-            rows.append(
-                (chain(row), row["mean_iou"], row["mean_iou_sd"], twin["mean_iou"], twin["mean_iou_sd"])
-            )
+            rows.append((chain(row), row["mean_iou"], row["mean_iou_sd"], twin["mean_iou"], twin["mean_iou_sd"]))
     if not rows:
         return charts.nothing("no segmenter has both a weakly and a fully supervised run")
     return charts.weak_full(rows)
@@ -187,10 +169,7 @@ def _curves(losses: Sequence[Path]) -> Figure:
         for part in parts if len(parts) > 1 else ["loss"]:
             panel = f"{training}: {part.replace('_', ' ')}" if len(parts) > 1 else training
             line = table.dropna(subset=part)
-            panels.setdefault(panel, {})[seed.replace("-", " ")] = (
-                line["step"].to_numpy(),
-                line[part].to_numpy(),
-            )
+            panels.setdefault(panel, {})[seed.replace("-", " ")] = (line["step"].to_numpy(), line[part].to_numpy())
     return charts.curves(panels, "Training losses")
 
 
@@ -202,11 +181,7 @@ def _noun_figures(nouns: Sequence[Path]) -> dict[str, Figure]:
         if method not in figures:
             table = pd.read_csv(path)
             rows = [
-                (
-                    str(name),
-                    float(found["cosine"].iloc[0]),
-                    list(zip(found["noun"], found["cosine"], strict=True))[1:],
-                )
+                (str(name), float(found["cosine"].iloc[0]), list(zip(found["noun"], found["cosine"], strict=True))[1:])
                 for name, found in table.groupby("class", sort=False)
             ]
             title = f"Nearest nouns of the learned prompts: {method}, {seed.replace('-', ' ')}"

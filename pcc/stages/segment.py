@@ -30,14 +30,7 @@ Seen = tuple[Record, UInt8[np.ndarray, "H W 3"], Tensor]
 
 @stage
 def segment(
-    manifest: Path,
-    segmenter: Path,
-    output: Path,
-    *,
-    shard: str,
-    split: str = "val",
-    threads: int = 1,
-    **settings: Any,
+    manifest: Path, segmenter: Path, output: Path, *, shard: str, split: str = "val", threads: int = 1, **settings: Any
 ) -> None:
     """Write one palette PNG per image: argmax of the probabilities averaged over scales and flips.
 
@@ -65,9 +58,7 @@ def segment(
         todo = [record for record in data.records if not (work / f"{record.image_id}.png").exists()]
         write = partial(_write, work, chosen.crf)
         # The CRF is usually slower than the network, so it gets the processes.
-        finished = (
-            map_in_processes(write, map(seen, todo), threads) if chosen.crf else map(write, map(seen, todo))
-        )
+        finished = map_in_processes(write, map(seen, todo), threads) if chosen.crf else map(write, map(seen, todo))
         for _ in track(finished, f"segment {shard}", len(todo)):
             pass
         job.write_provenance(work / "provenance.json")

@@ -84,7 +84,5 @@ def _files_in(settings: Any) -> list[Path]:
     """Files named in settings, such as weights; a resumed run must use the same."""
     if isinstance(settings, str):
         return [Path(settings)] if Path(settings).suffix and Path(settings).is_file() else []
-    values = (
-        settings.values() if isinstance(settings, Mapping) else settings if isinstance(settings, list) else ()
-    )
+    values = settings.values() if isinstance(settings, Mapping) else settings if isinstance(settings, list) else ()
     return [file for value in values for file in _files_in(value)]

@@ -47,12 +47,7 @@ def train_segmenter(
     check_training_masks(files, data)
     torch.manual_seed(seed)
     segmenter = build_segmenter(type, data.dataset.num_classes, model)
-    description = {
-        "type": type,
-        "classes": list(data.dataset.classes),
-        "model": model,
-        "supervision": supervision,
-    }
+    description = {"type": type, "classes": list(data.dataset.classes), "model": model, "supervision": supervision}
     train_to(
         output,
         segmenter,
@@ -70,7 +65,5 @@ def train_segmenter(
 def _ground_truth(records: Sequence[Record]) -> Mapping[str, Path]:
     files = {record.image_id: record.mask for record in records if record.mask is not None}
     if not files:
-        raise InputError(
-            "supervision: masks needs ground-truth masks; no training image of this data set has one"
-        )
+        raise InputError("supervision: masks needs ground-truth masks; no training image of this data set has one")
     return files

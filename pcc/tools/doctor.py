@@ -16,12 +16,7 @@ from pcc.runtime.errors import InputError
 from pcc.runtime.progress import duration
 
 
-def doctor(
-    configfile: Path,
-    *,
-    images: tuple[int, int] | None = None,
-    threads: int = 1,
-) -> None:
+def doctor(configfile: Path, *, images: tuple[int, int] | None = None, threads: int = 1) -> None:
     """Print findings, and the estimated time and disk use of the configuration's runs.
 
     The estimate times a few forward passes of each configured backbone (random weights, one image of at most 256
@@ -65,12 +60,8 @@ def _read(configfile: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(configfile.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(
-            f"{configfile}: not readable as YAML ({' '.join(str(error).split())}); correct it"
-        ) from error
+        raise InputError(f"{configfile}: not readable as YAML ({' '.join(str(error).split())}); correct it") from error
     needed = ("dataset", "experiments")
     if not isinstance(config, dict) or any(key not in config for key in needed):
-        raise InputError(
-            f"{configfile}: not a configuration of this workflow; it needs {' and '.join(needed)}"
-        )
+        raise InputError(f"{configfile}: not a configuration of this workflow; it needs {' and '.join(needed)}")
     return complete(config)

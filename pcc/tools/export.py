@@ -34,12 +34,7 @@ from pcc.runtime.files import digest, partial_path, read_json, write_json, write
 from pcc.runtime.progress import log
 
 
-def export(
-    segmenter: Path,
-    output: Path,
-    *,
-    onnx: bool = True,
-) -> None:
+def export(segmenter: Path, output: Path, *, onnx: bool = True) -> None:
     """Write model.safetensors, config.json, README.md and model.onnx into a folder that needs nothing else.
 
     The files are made aside and moved when all are there, config.json last: a folder that has one is whole.
@@ -112,10 +107,7 @@ def _facts(folder: Path) -> dict[str, Any]:
         "prediction": prediction,
         "prediction_from": source,
     }
-    if (
-        facts["metrics"] is not None
-        and list(facts["metrics"]["classes"][1:]) != facts["description"]["classes"]
-    ):
+    if facts["metrics"] is not None and list(facts["metrics"]["classes"][1:]) != facts["description"]["classes"]:
         raise InputError(f"{metrics}: scores other classes than {folder} has; evaluate again")
     return facts
 
@@ -161,11 +153,7 @@ def _config(network: Segmenter, facts: Mapping[str, Any], onnx: dict[str, Any] |
         "classes": classes,
         "palette": colours.tolist(),
         "multiple_of": network.multiple_of,
-        "normalisation": {
-            "mean": mean,
-            "std": std,
-            "where": "inside the network: images come as RGB in 0..1",
-        },
+        "normalisation": {"mean": mean, "std": std, "where": "inside the network: images come as RGB in 0..1"},
         "prediction": facts["prediction"],
         "prediction_from": facts["prediction_from"],
         "onnx": onnx,
@@ -176,9 +164,7 @@ def _normalisation(network: Segmenter) -> tuple[list[float] | None, list[float] 
     """Channel means and standard deviations that the network applies itself; None if unknown."""
     for module in network.modules():
         if isinstance(module, Backbone):
-            mean, std = (
-                [round(float(v), 6) for v in values.flatten()] for values in (module.mean, module.std)
-            )
+            mean, std = ([round(float(v), 6) for v in values.flatten()] for values in (module.mean, module.std))
             return mean, std
     if isinstance(network, SegmentationModels):
         return list(IMAGENET_DEFAULT_MEAN), list(IMAGENET_DEFAULT_STD)

@@ -26,12 +26,7 @@ MIB = 2**20
 
 
 def gallery(
-    results: Path,
-    output: Path | None = None,
-    *,
-    limit: int | None = None,
-    only: Sequence[str] = (),
-    threads: int = 1,
+    results: Path, output: Path | None = None, *, limit: int | None = None, only: Sequence[str] = (), threads: int = 1
 ) -> None:
     """Write ``index.html`` and what it shows: images, maps, masks, and each image's scores.
 
@@ -106,9 +101,7 @@ def layers_of(dataset: Dataset, steps: Sequence[Step]) -> list[Layer]:
     ]
 
 
-def update(
-    layers: Sequence[Layer], records: Sequence[Record], output: Path, threads: int
-) -> list[dict[str, Facts]]:
+def update(layers: Sequence[Layer], records: Sequence[Record], output: Path, threads: int) -> list[dict[str, Facts]]:
     """Make what is missing or has changed; facts by image id, for each layer.
 
     Raises:

@@ -77,9 +77,7 @@ def init(
         InputError: one line for each problem; then nothing is written.
     """
     if output.exists() and not force:
-        raise InputError(
-            f"{output}: already exists; name another with --output, or overwrite it with --force"
-        )
+        raise InputError(f"{output}: already exists; name another with --output, or overwrite it with --force")
     title = _name(folder, name)
     _check_llm(llm)
     found = look(folder, tags=tags, masks=masks, image_column=image_column, tags_column=tags_column)
@@ -199,9 +197,7 @@ def _name(folder: Path, given: str | None) -> str:
 
 def _check_llm(model: str | None) -> None:
     if model is not None and not (os.environ.get(KEY) or os.environ.get(ADDRESS)):
-        raise InputError(
-            f"--llm: no server for {model}; set {KEY} for OpenAI, or {ADDRESS} for your own server"
-        )
+        raise InputError(f"--llm: no server for {model}; set {KEY} for OpenAI, or {ADDRESS} for your own server")
 
 
 def _print_summary(
@@ -220,9 +216,7 @@ def _print_summary(
     masks = f"for {sum(r.scored for r in manifest.records)} images: scored on {' and '.join(proposal.splits)}"
     (_, network, missing), *_ = weights(config)
     _, room, full = disk(config, expected)
-    table = Table(
-        "what", "found", title=f"pcc init: {manifest.dataset.name}", title_justify="left", show_header=False
-    )
+    table = Table("what", "found", title=f"pcc init: {manifest.dataset.name}", title_justify="left", show_header=False)
     for row in (
         ("images", f"{len(manifest.records)}; {source}"),
         ("classes", f"{len(proposal.classes)}: {tags}"),

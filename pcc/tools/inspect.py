@@ -48,12 +48,7 @@ class Shown:
 
 
 def inspect(
-    artifact: Path,
-    output: Path,
-    *,
-    image_id: str | None = None,
-    manifest: Path | None = None,
-    images: int = 8,
+    artifact: Path, output: Path, *, image_id: str | None = None, manifest: Path | None = None, images: int = 8
 ) -> None:
     """Draw an artifact.
 
@@ -88,11 +83,7 @@ def artifact_in(path: Path, image_id: str | None = None) -> Path:
 
 
 def _image_ids(shard: Path) -> Iterator[str]:
-    return (
-        (mask.stem for mask in sorted(shard.glob("*.png")))
-        if shard.is_dir()
-        else (i for i, _ in read_maps(shard))
-    )
+    return (mask.stem for mask in sorted(shard.glob("*.png"))) if shard.is_dir() else (i for i, _ in read_maps(shard))
 
 
 def _drawing(path: Path) -> Callable[[Shown], Figure]:
@@ -154,9 +145,7 @@ def _draw_maps(shown: Shown) -> Figure:
         best = np.asarray(maps.classes, dtype=np.uint8)[_full_size(maps).argmax(axis=0)]
         label = f"{image_id}    {', '.join(names[c] for c in maps.classes if c > 0)}"
         rows.append((label, (image, heat(image, strongest(maps)), overlay(image, best)), best))
-    return _sheet(
-        rows, ["image", "strongest map", "argmax of the maps"], names, shown, "largest foreground value"
-    )
+    return _sheet(rows, ["image", "strongest map", "argmax of the maps"], names, shown, "largest foreground value")
 
 
 def _full_size(maps: Maps) -> np.ndarray:
@@ -179,9 +168,7 @@ def _draw_masks(shown: Shown) -> Figure:
         record, mask = _record(records, file.stem), read_mask(file)
         image = read_image(record.image)
         if image.shape[:2] != mask.shape:
-            raise InputError(
-                f"{file}: mask is {mask.shape} but its image is {image.shape[:2]} (height, width)"
-            )
+            raise InputError(f"{file}: mask is {mask.shape} but its image is {image.shape[:2]} (height, width)")
         masks = [mask, *([read_mask(record.mask)] if with_truth and record.mask else [])]
         cells = (image, *(overlay(image, each) for each in masks))
         label = f"{file.stem}    {', '.join(record.labels)}"
@@ -199,9 +186,7 @@ def _sheet(
     ids = sorted({int(i) for _, _, mask in rows for i in np.unique(mask)})
     title = "/".join(shown.path.parts[-3:])
     pictures = [Row(label, cells) for label, cells, _ in rows]
-    return contact_sheet(
-        pictures, columns, class_legend(names, ids), title, scale, zoom=2.0 if len(rows) == 1 else 1.0
-    )
+    return contact_sheet(pictures, columns, class_legend(names, ids), title, scale, zoom=2.0 if len(rows) == 1 else 1.0)
 
 
 def find_manifest(shown: Shown) -> Path:
@@ -215,9 +200,7 @@ def find_manifest(shown: Shown) -> Path:
 
 def _record(records: dict[str, Record], image_id: str) -> Record:
     if image_id not in records:
-        raise InputError(
-            f"image {image_id} is not in the manifest; give the manifest it belongs to with --manifest"
-        )
+        raise InputError(f"image {image_id} is not in the manifest; give the manifest it belongs to with --manifest")
     return records[image_id]
 
 

@@ -16,12 +16,7 @@ from pcc.runtime.files import write_text
 
 
 def labels(
-    output: Path,
-    *,
-    source: str,
-    path: str,
-    classes: Sequence[str] | str | None = None,
-    **settings: Any,
+    output: Path, *, source: str, path: str, classes: Sequence[str] | str | None = None, **settings: Any
 ) -> None:
     """Write one row for each image: its id, and its class names joined by ``;``.
 

@@ -141,11 +141,7 @@ def predict(
 
 
 def chosen_settings(
-    experiment: Mapping[str, Any],
-    engine: str,
-    scales: Sequence[float] | None,
-    flip: bool | None,
-    crf: bool | None,
+    experiment: Mapping[str, Any], engine: str, scales: Sequence[float] | None, flip: bool | None, crf: bool | None
 ) -> dict[str, Any]:
     """Settings of `Prediction` that replace the experiment's."""
     settings: dict[str, Any] = {}
@@ -176,23 +172,17 @@ def _prepare(outputs: Outputs, model: Model) -> None:
     try:
         outputs.mask("x").parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(
-            f"{outputs.folder}: cannot be written to ({error.strerror}); name another folder"
-        ) from error
+        raise InputError(f"{outputs.folder}: cannot be written to ({error.strerror}); name another folder") from error
 
 
 def _is_done(photo: InputImage, outputs: Outputs, results: CocoResults) -> bool:
     """Whether all results are there: those in files of their own, and the entries."""
     if not outputs.mask(photo.image_id).is_file():
         return False
-    return outputs.voc_test or (
-        photo.image_id in results.images and outputs.overlay(photo.image_id).is_file()
-    )
+    return outputs.voc_test or (photo.image_id in results.images and outputs.overlay(photo.image_id).is_file())
 
 
-def predicted(
-    predictor: Predictor, images: Sequence[InputImage], outputs: Outputs, threads: int
-) -> Iterator[Done]:
+def predicted(predictor: Predictor, images: Sequence[InputImage], outputs: Outputs, threads: int) -> Iterator[Done]:
     """Results of the images in order, written as they are consumed."""
     crf = predictor.settings.crf
     seen = (_seen(predictor, image) for image in images)
@@ -214,8 +204,7 @@ def _seen(predictor: Predictor, source: InputImage) -> Seen:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
         return Seen(
-            source,
-            f"{source.path}: not enough memory for this image; make it smaller, or choose smaller --scales",
+            source, f"{source.path}: not enough memory for this image; make it smaller, or choose smaller --scales"
         )
 
 
@@ -242,11 +231,7 @@ def _report(images: int, kept: int, failed: Sequence[str], seconds: float) -> No
     """
     good = images - len(failed)
     if failed and not good and not kept:
-        first = (
-            failed[0]
-            if images == 1
-            else f"none of {images} images could be predicted; the first: {failed[0]}"
-        )
+        first = failed[0] if images == 1 else f"none of {images} images could be predicted; the first: {failed[0]}"
         raise InputError(first)
     if images:
         speed = good / max(seconds, 1e-9)

@@ -66,9 +66,7 @@ def loader_processes(threads: int) -> int:
 
 def collate(samples: list[Batch]) -> Batch:
     """Stack samples; fields that are None in the first are None in all."""
-    stacked: list[Any] = [
-        None if column[0] is None else torch.stack(column) for column in zip(*samples, strict=True)
-    ]
+    stacked: list[Any] = [None if column[0] is None else torch.stack(column) for column in zip(*samples, strict=True)]
     return Batch(*stacked)
 
 

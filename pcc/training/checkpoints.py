@@ -35,16 +35,10 @@ class Position:
 
 
 def save_checkpoint(
-    path: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer | None,
-    accelerator: Accelerator,
-    at: Position,
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None, accelerator: Accelerator, at: Position
 ) -> None:
     """Write model, optimizer and position to one file; ``optimizer`` is None between phases."""
-    tensors = {
-        f"model.{name}": value.detach().cpu().contiguous() for name, value in model.state_dict().items()
-    }
+    tensors = {f"model.{name}": value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     if optimizer is not None:
         for number, state in optimizer.state_dict()["state"].items():
             for name, value in state.items():

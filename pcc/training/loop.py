@@ -21,14 +21,7 @@ from pcc.runtime.interruption import EXIT_CODE, Interruption, begun_undisturbed,
 from pcc.runtime.progress import log, track
 from pcc.trainable import Batch, ParameterGroup, Samples, Trainable, to_unit_range
 from pcc.training.batches import Batches, batch_loader, seed_number
-from pcc.training.checkpoints import (
-    CHECKPOINT,
-    Best,
-    Position,
-    load_checkpoint,
-    restore_optimizer,
-    save_checkpoint,
-)
+from pcc.training.checkpoints import CHECKPOINT, Best, Position, load_checkpoint, restore_optimizer, save_checkpoint
 from pcc.training.feature_cache import cached_features
 from pcc.training.losses import LossLog
 
@@ -178,9 +171,7 @@ class _Run:
         steps = track(loaded, f"train {phase.name}", batches.total, done=at.step, status=lambda: shown)
         for step, batch in enumerate(steps, at.step):
             lr = phase.lr_at(step, batches.total)
-            named = self._step(
-                module, optimizer, batch._replace(progress=step / batches.total), phase, step, lr
-            )
+            named = self._step(module, optimizer, batch._replace(progress=step / batches.total), phase, step, lr)
             named, stop = self._over_processes(named, stop=interruption.requested)
             watched = {name: float(value) for name, value in self.model.watched().items()}
             self.losses.add(phase.name, step // batches.per_epoch, lr, named, watched)
@@ -213,28 +204,15 @@ class _Run:
         return module, optimizer, loader, batches
 
     def _samples(self, phase: Phase) -> Samples:
-        if not (
-            self.recipe.cache_features and self.samples.views and self.model.is_encoder_frozen(phase.name)
-        ):
+        if not (self.recipe.cache_features and self.samples.views and self.model.is_encoder_frozen(phase.name)):
             return self.samples
         with self.accelerator.main_process_first():
             return cached_features(
-                self.model,
-                self.samples,
-                self.work / "features",
-                self.accelerator,
-                self.recipe.batch_size,
-                self.workers,
+                self.model, self.samples, self.work / "features", self.accelerator, self.recipe.batch_size, self.workers
             )
 
     def _step(
-        self,
-        module: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        batch: Batch,
-        phase: Phase,
-        step: int,
-        lr: float,
+        self, module: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, phase: Phase, step: int, lr: float
     ) -> dict[str, float]:
         torch.manual_seed(seed_number(f"{self.seed}/{phase.name}/{step}/{self.accelerator.process_index}"))
         for group in optimizer.param_groups:
@@ -249,9 +227,7 @@ class _Run:
         optimizer.zero_grad()
         values = {name: float(value.detach()) for name, value in named.items()}
         if not all(math.isfinite(v) for v in values.values()):
-            raise InputError(
-                f"training diverged in phase {phase.name}, step {step}: {values}; lower the learning rate"
-            )
+            raise InputError(f"training diverged in phase {phase.name}, step {step}: {values}; lower the learning rate")
         return values
 
     def _save(self, optimizer: torch.optim.Optimizer | None, at: Position) -> Position:

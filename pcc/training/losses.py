@@ -26,9 +26,7 @@ class LossLog:
         if main:
             self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=rows)
 
-    def add(
-        self, phase: str, epoch: int, lr: float, named: Mapping[str, float], watched: Mapping[str, float]
-    ) -> None:
+    def add(self, phase: str, epoch: int, lr: float, named: Mapping[str, float], watched: Mapping[str, float]) -> None:
         """Log one step; steps are numbered over all phases.
 
         Args:
@@ -41,13 +39,7 @@ class LossLog:
         if not self.main:
             return
         total = sum(named.values())
-        row = {
-            "phase": phase,
-            "epoch": epoch,
-            "step": len(self.buffer),
-            "lr": f"{lr:.6g}",
-            "loss": f"{total:.6g}",
-        }
+        row = {"phase": phase, "epoch": epoch, "step": len(self.buffer), "lr": f"{lr:.6g}", "loss": f"{total:.6g}"}
         self.buffer.append(row | {name: f"{value:.6g}" for name, value in {**named, **watched}.items()})
         for name, value in {"loss": total, "lr": lr, **named, **watched}.items():
             self.board.add_scalar(f"train/{name}", value, len(self.buffer) - 1)

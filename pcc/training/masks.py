@@ -37,12 +37,8 @@ def check_training_masks(files: Mapping[str, Path], manifest: Manifest) -> None:
         raise InputError(problems)
     total = histogram.sum()
     names = [BACKGROUND, *dataset.classes]
-    fractions = {name: histogram[i] / total for i, name in enumerate(names)} | {
-        "ignored": histogram[IGNORE] / total
-    }
-    log.info(
-        "masks of %d images: %s", len(files), ", ".join(f"{n} {s:.1%}" for n, s in fractions.items() if s)
-    )
+    fractions = {name: histogram[i] / total for i, name in enumerate(names)} | {"ignored": histogram[IGNORE] / total}
+    log.info("masks of %d images: %s", len(files), ", ".join(f"{n} {s:.1%}" for n, s in fractions.items() if s))
     if not histogram[1 : dataset.num_classes].any():
         raise InputError(
             f"all {len(files)} training masks hold only background; check the maps (`pcc inspect`) and the "

@@ -118,9 +118,7 @@ class TrainingSamples(Dataset[Batch]):
         self.views = augmentation.views
         self.policy = augmentation.policy()
         if self.policy and masks is not None:
-            raise InputError(
-                "training.augmentation.randaugment: not supported with masks; use it for methods only"
-            )
+            raise InputError("training.augmentation.randaugment: not supported with masks; use it for methods only")
 
     def __len__(self) -> int:
         return len(self.records)
@@ -193,12 +191,7 @@ def _scale(pair: dict[str, Any], factor: float) -> dict[str, Any]:
 
 
 def _jitter(image: tv_tensors.Image, strength: float) -> tv_tensors.Image:
-    changes = {
-        "brightness": strength,
-        "contrast": strength,
-        "saturation": strength,
-        "hue": min(0.5, strength / 4),
-    }
+    changes = {"brightness": strength, "contrast": strength, "saturation": strength, "hue": min(0.5, strength / 4)}
     for name, value in changes.items():
         if torch.rand(()) < 0.5:
             image = v2.ColorJitter(**{name: value})(image)

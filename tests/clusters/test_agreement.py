@@ -9,14 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score, mutual_info_score
 
-from pcc.clusters.partition import (
-    adjusted_rand_index,
-    co_association,
-    consensus,
-    same,
-    tree,
-    variation_of_information,
-)
+from pcc.clusters.partition import adjusted_rand_index, co_association, consensus, same, tree, variation_of_information
 
 NAMES = [f"class {i:02d}" for i in range(80)]
 

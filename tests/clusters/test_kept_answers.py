@@ -101,9 +101,7 @@ def test_another_server_is_asked_anew(ask: Callable[..., list[Any]], task: Task)
         other.close()
 
 
-def test_another_schema_is_another_question(
-    ask: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_schema_is_another_question(ask: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     ask()
     monkeypatch.setattr(chat, "STRUCTURED", {**chat.STRUCTURED, "json_schema": {"name": "groups"}})
     assert len(ask()) == 2 * A_RUN
@@ -187,10 +185,7 @@ def test_a_changed_judge_asks_only_what_follows(
     monkeypatch.setattr(self_refining, "read_reply", stricter)
     server.script = [sorts(lambda name: "pet" if name == "dog" else name[0])]
     asked = ask()
-    assert ["no cluster may be called d" in body["messages"][-1]["content"] for body in asked] == [
-        True,
-        False,
-    ] * 2
+    assert ["no cluster may be called d" in body["messages"][-1]["content"] for body in asked] == [True, False] * 2
     assert all(sorted(names_asked(body)) == sorted(NAMES) for body in asked)
     assert not ask()
     replay_is_whole(task, server)
@@ -201,8 +196,6 @@ def replay_is_whole(task: Task, server: ChatServer) -> None:
     copy = task.folder.with_name("copy.jsonl")
     copy.write_bytes((task.folder / "transcript.jsonl").read_bytes())
     before = len(server.bodies)
-    found = propose(
-        replace(task, folder=task.folder / "none", replay=copy), **SETTINGS, base_url="http://elsewhere/v1"
-    )
+    found = propose(replace(task, folder=task.folder / "none", replay=copy), **SETTINGS, base_url="http://elsewhere/v1")
     assert found == propose(task, **SETTINGS, base_url=server.address)
     assert len(server.bodies) == before and not (task.folder / "none").exists()

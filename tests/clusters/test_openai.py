@@ -113,9 +113,7 @@ def test_replay_needs_no_server(server: ChatServer, task: Task, tmp_path: Path) 
         ask(server, again, says("?"), temperature=0.8, samples=2)
 
 
-def test_an_unfinished_conversation_is_begun_again_and_the_old_one_kept(
-    server: ChatServer, task: Task
-) -> None:
+def test_an_unfinished_conversation_is_begun_again_and_the_old_one_kept(server: ChatServer, task: Task) -> None:
     with pytest.raises(InputError):
         ask(server, task, says("no idea"))
     assert ask(server, task, says(written(GOOD))).clusters == GOOD
@@ -145,9 +143,7 @@ def test_an_unfinished_conversation_is_begun_again_and_the_old_one_kept(
         ),
     ],
 )  # fmt: skip
-def test_a_faulty_answer_is_sent_back_with_its_faults(
-    server: ChatServer, task: Task, reply: str, fault: str
-) -> None:
+def test_a_faulty_answer_is_sent_back_with_its_faults(server: ChatServer, task: Task, reply: str, fault: str) -> None:
     found = ask(server, task, says(reply), says(written(GOOD)))
     assert same(found.clusters, GOOD)
     repair = server.bodies[1]["messages"]
@@ -233,9 +229,7 @@ def test_transient_faults_are_retried(server: ChatServer, task: Task) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
-def test_what_cannot_be_used_is_one_line(
-    server: ChatServer, task: Task, behaviour: Behaviour, line: str
-) -> None:
+def test_what_cannot_be_used_is_one_line(server: ChatServer, task: Task, behaviour: Behaviour, line: str) -> None:
     with pytest.raises(InputError) as caught:
         ask(server, task, behaviour, timeout=0.5 if behaviour is hangs else 60.0, max_retries=1)
     (problem,) = caught.value.problems
@@ -269,9 +263,7 @@ def test_keys_that_are_none(server: ChatServer, task: Task, monkeypatch: pytest.
     ask(server, task, says(written(GOOD)))
     assert server.keys[0] == f"Bearer {KEY}", "a line feed from an environment file is no part of it"
     monkeypatch.setenv("OPENAI_API_KEY", "a")
-    assert ask(server, task, says(written(GOOD)), seed=1).clusters == GOOD, (
-        "dummy keys do not tear words apart"
-    )
+    assert ask(server, task, says(written(GOOD)), seed=1).clusters == GOOD, "dummy keys do not tear words apart"
     monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n{KEY}")
     with pytest.raises(InputError) as caught:
         ask(server, task, says(written(GOOD)), seed=2)
@@ -333,9 +325,7 @@ def test_no_server_at_all(server: ChatServer, task: Task) -> None:
         ask(server, task, says(""), max_retries=0)
 
 
-def test_the_key_comes_from_the_environment(
-    server: ChatServer, task: Task, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_key_comes_from_the_environment(server: ChatServer, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     ask(server, task, says(written(GOOD)))
     assert server.keys == [f"Bearer {KEY}"] * 2
     monkeypatch.delenv("OPENAI_API_KEY")
@@ -384,15 +374,7 @@ def test_samples_have_their_own_seeds_and_a_consensus(server: ChatServer, task: 
 
 
 def test_options_reach_the_server(server: ChatServer, task: Task) -> None:
-    ask(
-        server,
-        task,
-        says(written(GOOD)),
-        temperature=None,
-        seed=None,
-        max_tokens=99,
-        options={"num_ctx": 8192},
-    )
+    ask(server, task, says(written(GOOD)), temperature=None, seed=None, max_tokens=99, options={"num_ctx": 8192})
     body = server.bodies[0]
     assert body["max_tokens"] == 99 and body["num_ctx"] == 8192
     assert "temperature" not in body and "seed" not in body
@@ -499,9 +481,7 @@ def test_parts_hold_whole_clusters_and_meet_others_every_round() -> None:
         together.append({frozenset(part) for part in dealt})
     assert together[0] != together[1] != together[2]
     assert next(parts(clusters, 5, 1)) == {"0": clusters["0"]}
-    assert next(parts(clusters, 2, 1)) == {"0": clusters["0"]}, (
-        "one too large for a part is a part of its own"
-    )
+    assert next(parts(clusters, 2, 1)) == {"0": clusters["0"]}, "one too large for a part is a part of its own"
     assert list(parts(clusters, 21, 4)) == [clusters]
 
 
@@ -514,11 +494,7 @@ def test_consensus_clusters_are_named_after_what_they_overlap() -> None:
     found = named(consensus(samples), [Outcome(sample, 1, True) for sample in samples])
     assert sorted(map(sorted, found.values())) == [["a"], ["b"], ["c", "d"]]
     assert found["x"] == ["a"]
-    taken = [
-        {"x 2": ["a", "b"], "y": ["c"]},
-        {"x 2": ["a"], "y": ["b", "c"]},
-        {"y": ["a", "c"], "x 2": ["b"]},
-    ]
+    taken = [{"x 2": ["a", "b"], "y": ["c"]}, {"x 2": ["a"], "y": ["b", "c"]}, {"y": ["a", "c"], "x 2": ["b"]}]
     names = named(consensus(taken), [Outcome(sample, 1, True) for sample in taken])
     assert sorted(names.values()) == [["a"], ["b"], ["c"]]
     few = [{"x": ["a", "b"], "y": ["c"]}, {"x": ["a"], "y": ["b", "c"]}, {"x": ["a", "c"], "y": ["b"]}]

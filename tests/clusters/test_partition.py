@@ -13,9 +13,7 @@ Groups = list[list[str]]
 
 
 def grouped(assignment: list[int]) -> Groups:
-    return [
-        [n for n, g in zip(NAMES, assignment, strict=True) if g == group] for group in sorted(set(assignment))
-    ]
+    return [[n for n, g in zip(NAMES, assignment, strict=True) if g == group] for group in sorted(set(assignment))]
 
 
 partitions = st.lists(st.integers(0, 4), min_size=len(NAMES), max_size=len(NAMES)).map(grouped)
@@ -92,12 +90,7 @@ def slow_consensus(many: list[Groups]) -> set[frozenset[str]]:
     shares = [pairs(groups) for groups in many]
 
     def near(a: frozenset[str], b: frozenset[str]) -> float:
-        return (
-            sum(frozenset((x, y)) in found for x in a for y in b for found in shares)
-            / len(a)
-            / len(b)
-            / len(many)
-        )
+        return sum(frozenset((x, y)) in found for x in a for y in b for found in shares) / len(a) / len(b) / len(many)
 
     while len(clusters) > 1:
         a, b = max(combinations(clusters, 2), key=lambda pair: near(*pair))

@@ -51,10 +51,7 @@ LISTS = [list(names) for names in TAXONOMY.values()]
     [
         dict(zip(TAXONOMY, LISTS, strict=True)),
         LISTS,
-        {
-            "provider": "file",
-            "clusters": [{"name": n, "members": m} for n, m in zip(TAXONOMY, LISTS, strict=True)],
-        },
+        {"provider": "file", "clusters": [{"name": n, "members": m} for n, m in zip(TAXONOMY, LISTS, strict=True)]},
     ],
     ids=["mapping", "lists", "clusters.json"],
 )

@@ -19,16 +19,14 @@ CLASSES = ("bird", "boat", "bus", "cat")
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
-    Manifest(
-        Dataset("toy", CLASSES), (Record("a", tmp_path / "a.png", ("cat",), None, "train", "000"),)
-    ).write(tmp_path / "data")
+    Manifest(Dataset("toy", CLASSES), (Record("a", tmp_path / "a.png", ("cat",), None, "train", "000"),)).write(
+        tmp_path / "data"
+    )
     return tmp_path / "data/manifest.csv"
 
 
 def run(server: ChatServer, manifest: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    settings = json.dumps(
-        {"provider": "openai", "model": "parrot", "base_url": server.address, "max_retries": 0}
-    )
+    settings = json.dumps({"provider": "openai", "model": "parrot", "base_url": server.address, "max_retries": 0})
     command = [sys.executable, "-m", "pcc", "clusters", "--manifest", str(manifest), "--settings", settings]
     output = manifest.parents[1] / "results/clusters.json"
     return subprocess.run(

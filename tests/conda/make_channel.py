@@ -21,26 +21,12 @@ VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 FULL = f"{VERSION}.{sys.version_info.micro}"
 
 
-def pack(
-    folder: Path, name: str, version: str, files: dict[str, bytes], links: dict[str, str]
-) -> dict[str, Any]:
+def pack(folder: Path, name: str, version: str, files: dict[str, bytes], links: dict[str, str]) -> dict[str, Any]:
     """Write one package and return its entry in the channel's index."""
-    index = {
-        "name": name,
-        "version": version,
-        "build": "0",
-        "build_number": 0,
-        "depends": [],
-        "subdir": "linux-64",
-    }
+    index = {"name": name, "version": version, "build": "0", "build_number": 0, "depends": [], "subdir": "linux-64"}
     empty = hashlib.sha256(b"").hexdigest()
     paths = [
-        {
-            "_path": p,
-            "path_type": "hardlink",
-            "sha256": hashlib.sha256(b).hexdigest(),
-            "size_in_bytes": len(b),
-        }
+        {"_path": p, "path_type": "hardlink", "sha256": hashlib.sha256(b).hexdigest(), "size_in_bytes": len(b)}
         for p, b in files.items()
     ]
     paths += [{"_path": p, "path_type": "softlink", "sha256": empty, "size_in_bytes": 0} for p in links]
@@ -69,10 +55,7 @@ def interpreter(folder: Path) -> dict[str, Any]:
     """The package ``python``."""
     base, site = Path(sys.base_prefix, "bin", f"python{VERSION}"), f"lib/python{VERSION}/site-packages"
     settings = f"home = {base.parent}\ninclude-system-site-packages = false\nversion = {FULL}\n"
-    files = {
-        "pyvenv.cfg": settings.encode(),
-        f"{site}/_host.pth": f"{sysconfig.get_paths()['purelib']}\n".encode(),
-    }
+    files = {"pyvenv.cfg": settings.encode(), f"{site}/_host.pth": f"{sysconfig.get_paths()['purelib']}\n".encode()}
     links = {"bin/python": str(base), "bin/python3": "python", f"bin/python{VERSION}": "python"}
     return pack(folder, "python", FULL, files, links)
 

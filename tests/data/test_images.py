@@ -61,10 +61,7 @@ def test_palette_colours_are_looked_up(tmp_path: Path) -> None:
 
 def test_transparency_is_laid_over_white(tmp_path: Path) -> None:
     pixels = np.array([[(255, 0, 0, 255), (255, 0, 0, 0), (0, 0, 0, 128)]], np.uint8)
-    assert read_image(save(tmp_path / "a.png", Image.fromarray(pixels)))[0, :2].tolist() == [
-        [255, 0, 0],
-        [255] * 3,
-    ]
+    assert read_image(save(tmp_path / "a.png", Image.fromarray(pixels)))[0, :2].tolist() == [[255, 0, 0], [255] * 3]
     assert abs(int(read_image(tmp_path / "a.png")[0, 2, 0]) - 127) <= 1
     palette = Image.frombytes("P", (2, 1), bytes([0, 1]))
     palette.putpalette([*RED, *BLUE])

@@ -10,16 +10,13 @@ from pcc.data.manifest import Dataset, Manifest, Record
 from pcc.runtime.errors import InputError
 
 NAMES = ("cat", "hair drier", "dog, large", 'the "best"')
-DATASET = Dataset(
-    "pets", NAMES, {"animals": ("cat", "dog, large"), "things": ("hair drier", 'the "best"')}, ("cat",)
-)
+DATASET = Dataset("pets", NAMES, {"animals": ("cat", "dog, large"), "things": ("hair drier", 'the "best"')}, ("cat",))
 ids = st.text(st.characters(min_codepoint=32, exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
 
 
 @given(
     st.lists(
-        st.tuples(ids, st.sets(st.sampled_from(NAMES)), st.booleans(), st.sampled_from(("train", "val"))),
-        max_size=8,
+        st.tuples(ids, st.sets(st.sampled_from(NAMES)), st.booleans(), st.sampled_from(("train", "val"))), max_size=8
     )
 )
 def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, rows: list) -> None:

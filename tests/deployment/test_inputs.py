@@ -8,15 +8,7 @@ from pcc.runtime.errors import InputError
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in (
-        "a/1.jpg",
-        "a/2.PNG",
-        "a/notes.txt",
-        "a/.hidden.jpg",
-        "b/1.jpg",
-        "b/deep/3.webp",
-        "odd[1].jpg",
-    ):
+    for name in ("a/1.jpg", "a/2.PNG", "a/notes.txt", "a/.hidden.jpg", "b/1.jpg", "b/deep/3.webp", "odd[1].jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)

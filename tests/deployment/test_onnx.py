@@ -49,9 +49,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @given(rows=st.integers(24, 200), columns=st.integers(24, 200), batch=st.sampled_from([1, 3]))
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
-def test_onnx_computes_what_pytorch_does_at_any_size(
-    exported: Exported, rows: int, columns: int, batch: int
-) -> None:
+def test_onnx_computes_what_pytorch_does_at_any_size(exported: Exported, rows: int, columns: int, batch: int) -> None:
     network, other, _ = exported
     step = network.multiple_of
     height, width = (max(1, side // step) * step for side in (rows, columns))
@@ -88,9 +86,7 @@ def test_a_network_that_cannot_have_any_size_gets_one_and_a_log_line(
 
     def of_one_size(*_: Any, dynamic_shapes: Any, **__: Any) -> Program:
         if len(dynamic_shapes[0]) > 1:
-            raise RuntimeError(
-                "pages of advice ## Exception summary sizes are constants (Refer to the trace)"
-            )
+            raise RuntimeError("pages of advice ## Exception summary sizes are constants (Refer to the trace)")
         return Program(file)
 
     monkeypatch.setattr(torch.onnx, "export", of_one_size)
@@ -98,10 +94,7 @@ def test_a_network_that_cannot_have_any_size_gets_one_and_a_log_line(
         compared, fixed = write_onnx(network, tmp_path / "m.onnx", side=63)
     step = network.multiple_of
     assert fixed == -(-63 // step) * step
-    assert {(found.batch, found.height, found.width) for found in compared} == {
-        (1, fixed, fixed),
-        (3, fixed, fixed),
-    }
+    assert {(found.batch, found.height, found.width) for found in compared} == {(1, fixed, fixed), (3, fixed, fixed)}
     assert "cannot export ONNX of any size" in caplog.text and "(sizes are constants)" in caplog.text
     assert (tmp_path / "m.onnx").is_file()
 

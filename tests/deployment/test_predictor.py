@@ -64,9 +64,7 @@ def test_an_image_on_its_side_is_turned(segmenter: Path, photos: list[Path]) -> 
         exif[0x0112] = 6
         image.save(photos[1], exif=exif)
     with Image.open(photos[1]) as image:
-        assert (
-            Predictor.load(segmenter)(image).shape == Predictor.load(segmenter)(photos[1]).shape == (48, 32)
-        )
+        assert Predictor.load(segmenter)(image).shape == Predictor.load(segmenter)(photos[1]).shape == (48, 32)
 
 
 def test_probabilities_are_the_mean_over_scales_and_flips(segmenter: Path, photos: list[Path]) -> None:

@@ -24,13 +24,9 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "bars of one": lambda: charts.bars_per_class(NAMES[:2], {"pcc": (random(2), random(2))}, "IoU by class"),
     "many bars": lambda: charts.bars_per_class(NAMES, {"pcc": (random(81), random(81))}, "IoU by class"),
     "weak full": lambda: charts.weak_full([("pcc / iscam / crf / light", 0.5, 0.1, 0.8, np.nan)]),
-    "curves": lambda: charts.curves(
-        {f"p{i}": {"seed 0": (np.arange(50), random(50))} for i in range(4)}, "Losses"
-    ),
+    "curves": lambda: charts.curves({f"p{i}": {"seed 0": (np.arange(50), random(50))} for i in range(4)}, "Losses"),
     "confusion": lambda: charts.confusion((np.eye(21, dtype=int) + 1).tolist(), NAMES[:21], "Confusion"),
-    "partition": lambda: charts.partition(
-        {f"group {i}": NAMES[i : 2 * i + 1] for i in range(1, 9)}, "Clusters"
-    ),
+    "partition": lambda: charts.partition({f"group {i}": NAMES[i : 2 * i + 1] for i in range(1, 9)}, "Clusters"),
     "nothing": lambda: charts.nothing("nothing to show"),
 }
 

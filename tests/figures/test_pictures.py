@@ -6,17 +6,7 @@ import numpy as np
 from PIL import Image
 
 from pcc.figures.canvas import save
-from pcc.figures.pictures import (
-    ERRORS,
-    Row,
-    class_legend,
-    contact_sheet,
-    errors,
-    grey,
-    heat,
-    heat_maps,
-    overlay,
-)
+from pcc.figures.pictures import ERRORS, Row, class_legend, contact_sheet, errors, grey, heat, heat_maps, overlay
 from pcc.ids import palette
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)

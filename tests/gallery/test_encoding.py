@@ -22,12 +22,8 @@ def test_numbers_survive_the_address() -> None:
     np.testing.assert_array_equal(np.asarray(opened(base64.b64decode(body))), values)
 
 
-@pytest.mark.parametrize(
-    ("shape", "size"), [((40, 60), (60, 40)), ((400, 200), (96, 192)), ((1, 900), (192, 1))]
-)
-def test_overlays_show_things_and_let_background_through(
-    shape: tuple[int, int], size: tuple[int, int]
-) -> None:
+@pytest.mark.parametrize(("shape", "size"), [((40, 60), (60, 40)), ((400, 200), (96, 192)), ((1, 900), (192, 1))])
+def test_overlays_show_things_and_let_background_through(shape: tuple[int, int], size: tuple[int, int]) -> None:
     mask = np.zeros(shape, np.uint8)
     mask[:, : shape[1] // 2] = 3
     mask[:, -shape[1] // 4 :] = 255

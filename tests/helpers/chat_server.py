@@ -55,9 +55,7 @@ class ChatServer:
         self.http.server_close()
 
 
-def send(
-    exchange: Exchange, status: int, body: bytes, kind: str = "application/json", **headers: str
-) -> None:
+def send(exchange: Exchange, status: int, body: bytes, kind: str = "application/json", **headers: str) -> None:
     exchange.send_response(status)
     exchange.send_header("Content-Type", kind)
     exchange.send_header("Content-Length", str(len(body)))
@@ -71,11 +69,7 @@ def send(
 
 
 def completion(text: str | None, **message: Any) -> bytes:
-    choice = {
-        "index": 0,
-        "finish_reason": "stop",
-        "message": {"role": "assistant", "content": text, **message},
-    }
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text, **message}}
     usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
     whole = {"id": "1", "object": "chat.completion", "created": 0, "model": "parrot-1.5-0042"}
     return json.dumps({**whole, "choices": [choice], "usage": usage}).encode()

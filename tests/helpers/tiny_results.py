@@ -53,9 +53,7 @@ def make_results(tmp_path: Path) -> Callable[..., Results]:
             labels = tuple(CLASSES[i - 1] for i in present)
             mask = root / f"data/masks/{image_id}.png" if scored else None
             records.append(Record(image_id, path, labels, mask, "train", shard, scored and number < 7))
-            guess = np.where(
-                rng.random(SIDE) < 0.3, rng.integers(0, 4, SIDE), np.where(truth == 255, 0, truth)
-            )
+            guess = np.where(rng.random(SIDE) < 0.3, rng.integers(0, 4, SIDE), np.where(truth == 255, 0, truth))
             write_mask(run / f"predictions/{shard}/{image_id}.png", guess.astype(np.uint8))
             guess[rng.random(SIDE) < 0.1] = 255
             write_mask(run / f"pseudo_masks/{shard}/{image_id}.png", guess.astype(np.uint8))
@@ -68,9 +66,7 @@ def make_results(tmp_path: Path) -> Callable[..., Results]:
             write_maps(run / f"maps/{shard}.safetensors", maps)
         Manifest(Dataset("tiny", CLASSES, None, eval_classes), tuple(records)).write(root / "data")
         clusters = root / "clusters/taxonomy/clusters.json"
-        write_clusters(
-            clusters, [{"name": "animal", "members": ["cat", "dog"]}, {"name": "rest", "members": ["boat"]}]
-        )
+        write_clusters(clusters, [{"name": "animal", "members": ["cat", "dog"]}, {"name": "rest", "members": ["boat"]}])
         return Results(root, root / "data/manifest.csv", clusters)
 
     return make

@@ -22,10 +22,7 @@ def fuzz(tmp_path_factory):
     program = tmp_path_factory.mktemp("fuzz") / "fuzz"
     sources = [HERE / "fuzz.cpp", KERNEL / "baseline.cpp", KERNEL / "avx2.cpp"]
     built = subprocess.run(
-        [compiler, *FLAGS, *map(str, sources), "-o", str(program)],
-        check=False,
-        capture_output=True,
-        text=True,
+        [compiler, *FLAGS, *map(str, sources), "-o", str(program)], check=False, capture_output=True, text=True
     )
     if "sanitize" in built.stderr or "asan" in built.stderr:
         pytest.skip(f"the compiler has no sanitizers: {built.stderr.splitlines()[-1]}")

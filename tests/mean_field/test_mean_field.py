@@ -34,9 +34,7 @@ def energies(labels, height, width, seed=1):
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     centres = rng.uniform(0, 1, (labels, 2)) * (height, width)
-    distance = ((y - centres[:, :1, None]) ** 2 + (x - centres[:, 1:, None]) ** 2) / (
-        0.1 * height * width + 1
-    )
+    distance = ((y - centres[:, :1, None]) ** 2 + (x - centres[:, 1:, None]) ** 2) / (0.1 * height * width + 1)
     values = distance + rng.normal(0, 0.2, distance.shape)
     return (values - values.min()).astype(np.float32)
 
@@ -46,21 +44,14 @@ def theirs(image, given, iterations, smoothness, appearance):
     crf = DenseCRF2D(width, height, labels)
     crf.setUnaryEnergy(given.reshape(labels, -1).copy())
     crf.addPairwiseGaussian(sxy=smoothness.xy, compat=smoothness.weight)
-    crf.addPairwiseBilateral(
-        sxy=appearance.xy, srgb=appearance.rgb, rgbim=image.copy(), compat=appearance.weight
-    )
+    crf.addPairwiseBilateral(sxy=appearance.xy, srgb=appearance.rgb, rgbim=image.copy(), compat=appearance.weight)
     return np.array(crf.inference(iterations)).reshape(given.shape)
 
 
-@pytest.mark.parametrize(
-    "labels", [2, 3, 4, 5, 8, 9, 16, 21, 24, 25, 32, 33, 48, 64, 81, 96, 128, 129, 192, 255]
-)
+@pytest.mark.parametrize("labels", [2, 3, 4, 5, 8, 9, 16, 21, 24, 25, 32, 33, 48, 64, 81, 96, 128, 129, 192, 255])
 def test_against_pydensecrf_for_every_padding(labels):
     image, given = photo(45, 61), energies(labels, 45, 61)
-    got, expected = (
-        infer(image, given, 5, SMOOTHNESS, APPEARANCE),
-        theirs(image, given, 5, SMOOTHNESS, APPEARANCE),
-    )
+    got, expected = (infer(image, given, 5, SMOOTHNESS, APPEARANCE), theirs(image, given, 5, SMOOTHNESS, APPEARANCE))
     assert (got.argmax(0) == expected.argmax(0)).mean() > 0.999
     assert np.abs(got - expected).mean() < 1e-4
 

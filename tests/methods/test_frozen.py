@@ -25,10 +25,7 @@ def method(name: str, **model: Any) -> nn.Module:
 CASES: dict[str, Any] = {
     "pcc, warm-up": (lambda: method("pcc", backbone=VIT, unfrozen_blocks=2), "warmup"),
     "pcc, last blocks": (lambda: method("pcc", backbone=VIT, unfrozen_blocks=2), "main"),
-    "pcc, tokens in the encoder": (
-        lambda: method("pcc", backbone=VIT, unfrozen_blocks=2, fusion="encoder"),
-        "main",
-    ),
+    "pcc, tokens in the encoder": (lambda: method("pcc", backbone=VIT, unfrozen_blocks=2, fusion="encoder"), "main"),
     "pcc, a CNN": (lambda: method("pcc", backbone=CNN, unfrozen_blocks=1), "main"),
     "cam, frozen": (lambda: method("cam", backbone=CNN, unfrozen_blocks=0), "main"),
     "cam, last block": (lambda: method("cam", backbone=CNN, unfrozen_blocks=1), "main"),

@@ -74,9 +74,7 @@ def test_warm_up_trains_the_head_and_later_phases_the_last_blocks() -> None:
     backbone = {id(p): name for name, p in method.backbone.network.named_parameters()}
     warm_up = {id(p) for group in method.parameter_groups("warmup") for p in group.parameters}
     assert not warm_up & backbone.keys()
-    trained = {
-        backbone[id(p)] for g in method.parameter_groups("train") for p in g.parameters if id(p) in backbone
-    }
+    trained = {backbone[id(p)] for g in method.parameter_groups("train") for p in g.parameters if id(p) in backbone}
     last = len(method.backbone.network.blocks) - 1
     assert trained == {n for n in backbone.values() if n.startswith((f"blocks.{last}.", "norm."))}
 
@@ -102,15 +100,9 @@ def test_frozen_encoder_is_told_truly() -> None:
     [
         ({"fusion": "encoder"}, "encoder needs a ViT"),
         ({"fusion": "sequence", "hv_bilstm": None}, "sequence needs the HV-BiLSTM"),
-        (
-            {"fusion": "sum"},
-            "model.fusion: invalid value 'sum': Input should be 'sequence', 'encoder' or 'attention'",
-        ),
+        ({"fusion": "sum"}, "model.fusion: invalid value 'sum': Input should be 'sequence', 'encoder' or 'attention'"),
         ({"fuson": "sum"}, "unknown setting 'fuson'; allowed: backbone"),
-        (
-            {"backbone": {"name": "resnet18", "weights": "missing.safetensors"}},
-            "file missing.safetensors not found",
-        ),
+        ({"backbone": {"name": "resnet18", "weights": "missing.safetensors"}}, "file missing.safetensors not found"),
         ({"backbone": {"name": "rasnet18"}}, "timm has no 'rasnet18'; similar: .*resnet18"),
         ({"backbone": {"name": "resnet18", "settings": {"nonsense": 1}}}, "invalid for resnet18"),
     ],

@@ -168,9 +168,7 @@ def test_the_three_phases_do_what_they_are_for(method: SemPLeS, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_phases_in_one_run_and_one_by_one_are_the_same(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_phases_in_one_run_and_one_by_one_are_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Prompts of an earlier run can be taken over, and refining from them gives what the chain gives."""
     whole = train(made(monkeypatch), tmp_path / "whole", "match", "prompts", "refine")
     first = train(made(monkeypatch), tmp_path / "first", "match", "prompts")
@@ -184,9 +182,7 @@ def test_phases_in_one_run_and_one_by_one_are_the_same(
 
 def test_one_row_for_every_image_and_class(method: SemPLeS, monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[int] = []
-    monkeypatch.setattr(
-        semples, "matching_loss", lambda v_f, v_b, t, w: rows.append(len(v_f)) or (v_f * v_b * t).sum()
-    )
+    monkeypatch.setattr(semples, "matching_loss", lambda v_f, v_b, t, w: rows.append(len(v_f)) or (v_f * v_b * t).sum())
     ColourClip.encoded = 0
     method.losses(batch((0,), (0, 1), ()), "match")
     assert rows == [3] and ColourClip.encoded == 6, "each masked image is encoded once"
@@ -230,9 +226,7 @@ def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         made(monkeypatch, prompts={"model": {"clip": {"name": "colours"}, "prompt_length": 30}})
     with pytest.raises(InputError, match=r"model\.names: unknown classes dog"):
         made(monkeypatch, names={"dog": "hound"})
-    with pytest.raises(
-        InputError, match="unknown phase 'warmup' of semples; allowed: match, prompts, refine"
-    ):
+    with pytest.raises(InputError, match="unknown phase 'warmup' of semples; allowed: match, prompts, refine"):
         made(monkeypatch).parameter_groups("warmup")
     with pytest.raises(InputError, match=r"model\.prompt_length: 80 tokens; at most 71 fit"):
         made(monkeypatch, prompt_length=80)

@@ -203,8 +203,6 @@ def test_scales_have_prototypes_of_their_own() -> None:
     method, given = sipe().eval(), batch()
     both = Localization(method, scales=(1.0, 0.5), flip=True, competitors="all")
     one, half = (Localization(method, scales=(s,), flip=True, competitors="all") for s in (1.0, 0.5))
-    raw = [
-        view._at_scale(view._scaled(given.images, s), given.labels) for view, s in ((one, 1.0), (half, 0.5))
-    ]
+    raw = [view._at_scale(view._scaled(given.images, s), given.labels) for view, s in ((one, 1.0), (half, 0.5))]
     larger = torch.nn.functional.interpolate(raw[1], raw[0].shape[-2:], mode="bilinear", align_corners=False)
     torch.testing.assert_close(both(given.images, given.labels), normalize_cams(raw[0] + larger))

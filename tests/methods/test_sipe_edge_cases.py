@@ -41,9 +41,7 @@ def image_specific(logits: Tensor, query: Tensor, features: Tensor, present: lis
         maps.append([max(0.0, logits[k, i].item()) / (peak + EPSILON) for i in cells])
     maps[0] = [1 - max(maps[k + 1][i] for k in classes) for i in cells]
     allowed = [True, *present]
-    masked = [
-        [maps[c][i] if allowed[c] and inside[i] else 0.0 for i in cells] for c in range(len(classes) + 1)
-    ]
+    masked = [[maps[c][i] if allowed[c] and inside[i] else 0.0 for i in cells] for c in range(len(classes) + 1)]
     unit = query / (query.norm(dim=0, keepdim=True) + EPSILON)
     sums = [torch.zeros_like(features[:, 0]) for _ in allowed]
     for i in cells:
@@ -58,9 +56,7 @@ def image_specific(logits: Tensor, query: Tensor, features: Tensor, present: lis
             sums[winner] += features[:, i]
     specific = [
         [
-            max(0.0, (features[:, i] @ p).item() / (features[:, i].norm() * p.norm()).item())
-            if p.norm() > 0
-            else 0.0
+            max(0.0, (features[:, i] @ p).item() / (features[:, i].norm() * p.norm()).item()) if p.norm() > 0 else 0.0
             for i in cells
         ]
         for p in sums
@@ -116,15 +112,7 @@ def half_padding() -> Tensor:
         given(images=torch.zeros(2, 3, 64, 64)),
         given(inside=half_padding()),
     ],
-    ids=[
-        "plain",
-        "smaller than the stride",
-        "longer than 512",
-        "no label",
-        "one without",
-        "black",
-        "padding",
-    ],
+    ids=["plain", "smaller than the stride", "longer than 512", "no label", "one without", "black", "padding"],
 )
 @pytest.mark.parametrize("evidence", ["some", "none"])
 def test_losses_are_the_specification_s(batch: Batch, evidence: str) -> None:

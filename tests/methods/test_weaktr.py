@@ -91,9 +91,7 @@ def test_three_losses_and_what_they_train() -> None:
     losses = method.losses(Batch(images(), LABELS), "main")
     assert list(losses) == ["tokens", "coarse", "fine"]
     scores = method._attend(images()).tokens.mean(dim=2)
-    by_hand = functional.binary_cross_entropy_with_logits(
-        scores, LABELS
-    )  # soft margin, mean over the classes
+    by_hand = functional.binary_cross_entropy_with_logits(scores, LABELS)  # soft margin, mean over the classes
     torch.testing.assert_close(losses["tokens"], by_hand)
     sum(losses.values()).backward()
     names = {name for name, p in method.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
@@ -104,9 +102,7 @@ def test_three_losses_and_what_they_train() -> None:
 def test_what_semples_trains_is_the_convolution_and_the_gate() -> None:
     """About 71,000 numbers at the published size."""
     method = WeakTr([str(k) for k in range(20)], [], {"name": "deit_small_patch16_224", "weights": "random"})
-    assert (
-        sum(p.numel() for p in method.map_parameters()) == 9 * 384 * 20 + 20 + 64 * 8 + 8 + 8 + 1 + 2 * 72 * 9
-    )
+    assert sum(p.numel() for p in method.map_parameters()) == 9 * 384 * 20 + 20 + 64 * 8 + 8 + 8 + 1 + 2 * 72 * 9
     method.requires_grad_(False)
     for parameter in method.map_parameters():
         parameter.requires_grad_(True)

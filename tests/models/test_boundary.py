@@ -65,8 +65,7 @@ def test_the_right_boundary_is_cheaper_than_none_or_everywhere() -> None:
     right = torch.full((1, 8, 8), 0.01)
     right[:, :, 3:5] = 0.99
     costs = [
-        pair_loss(b, labels, 4).item()
-        for b in (right, torch.full_like(right, 0.01), torch.full_like(right, 0.99))
+        pair_loss(b, labels, 4).item() for b in (right, torch.full_like(right, 0.01), torch.full_like(right, 0.99))
     ]
     assert costs[0] < min(costs[1:])
 
@@ -102,9 +101,7 @@ def test_predictions_have_a_quarter_of_the_images_size(size: tuple[int, int]) ->
 
 def test_mirrored_in_mirrored_out() -> None:
     model, image = network().eval(), torch.rand(3, 32, 48)
-    torch.testing.assert_close(
-        model.predict(image.flip(-1)), model.predict(image).flip(-1), atol=1e-5, rtol=0
-    )
+    torch.testing.assert_close(model.predict(image.flip(-1)), model.predict(image).flip(-1), atol=1e-5, rtol=0)
 
 
 def test_what_lies_beyond_512_pixels_is_seen_and_stays_in_place() -> None:

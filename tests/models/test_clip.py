@@ -54,9 +54,7 @@ def test_an_error_leaves_the_model_as_it_was(clip: Clip, monkeypatch: pytest.Mon
     assert torch.isfinite(clip.encode_texts(["a photo of a hook."])).all()
 
 
-def test_features_have_unit_length_and_texts_are_encoded_once(
-    clip: Clip, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_features_have_unit_length_and_texts_are_encoded_once(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["a photo of cat.", "a photo of dog.", "a photo of cat."]
     first = clip.encode_texts(texts)
     monkeypatch.setattr(clip.model, "encode_text", None)
@@ -72,9 +70,7 @@ def test_the_full_stop_within_a_word(towers: str) -> None:
     torch.manual_seed(0)
     inner = Clip(towers, "random", full_stop="inner")
     tokenizer = open_clip.SimpleTokenizer()
-    assert (
-        tokenizer.decode([INNER_FULL_STOP]).strip() == tokenizer.decode(tokenizer.encode(".")).strip() == "."
-    )
+    assert tokenizer.decode([INNER_FULL_STOP]).strip() == tokenizer.decode(tokenizer.encode(".")).strip() == "."
     torch.manual_seed(0)
     word = Clip(towers, "random")
     prompt = torch.rand(1, 2, 24)
@@ -107,9 +103,7 @@ def test_how_much_fits(clip: Clip, towers: str) -> None:
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="open_clip has no 'ViT-B-33'"):
         Clip("ViT-B-33", "random")
-    with pytest.raises(
-        InputError, match=r"no .opanai. for ViT-B-32; allowed: random, a \.safetensors file, openai"
-    ):
+    with pytest.raises(InputError, match=r"no .opanai. for ViT-B-32; allowed: random, a \.safetensors file, openai"):
         Clip("ViT-B-32", "opanai")
     with pytest.raises(InputError, match="not found"):
         Clip(str(tmp_path / "none.json"), "random")

@@ -52,9 +52,7 @@ def test_deeplabv2_is_the_sum_of_its_classifiers_and_groups_as_published() -> No
     assert segmenter.parameter_groups("train")[2].weight_decay == 0
     masks = torch.zeros(1, 64, 64, dtype=torch.uint8)
     assert len(segmenter.losses(Batch(images, torch.zeros(1, 3), masks), "train")) == 4
-    assert not any(
-        m.training for m in segmenter.train().backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)
-    )
+    assert not any(m.training for m in segmenter.train().backbone.modules() if isinstance(m, torch.nn.BatchNorm2d))
 
 
 def test_cross_entropy_ignores_255_and_survives_nothing_else() -> None:

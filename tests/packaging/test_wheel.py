@@ -55,18 +55,7 @@ def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     # A path file named in a path file is not read: the checkout's editable install stays out.
     (packages / "others.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     python, (wheel,) = folder / "bin/python", built.glob("*.whl")
-    run(
-        python,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-index",
-        "--ignore-installed",
-        wheel,
-        cwd=folder,
-    )
+    run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--ignore-installed", wheel, cwd=folder)
     assert run(python, "-c", "import pcc; print(pcc.__file__)", cwd=folder).startswith(str(packages))
     return folder / "bin"
 
@@ -81,9 +70,7 @@ def test_both_archives_hold_the_data_and_pass_twine(built: Path) -> None:
     run(sys.executable, "-m", "twine", "check", "--strict", wheel, sdist, cwd=built)
 
 
-def test_commands_work_outside_the_checkout(
-    installed: Path, example_models: dict[str, Path], tmp_path: Path
-) -> None:
+def test_commands_work_outside_the_checkout(installed: Path, example_models: dict[str, Path], tmp_path: Path) -> None:
     pcc = installed / "pcc"
     run(pcc, "prepare", "--output", "data", "--settings", json.dumps(DRAWN), cwd=tmp_path)
     asked = json.dumps({"provider": "openai", "model": "parrot"})
@@ -105,9 +92,7 @@ def test_commands_work_outside_the_checkout(
         assert mask.size == (30, 20)
 
 
-def test_the_python_lines_of_the_readme_run(
-    installed: Path, example_models: dict[str, Path], tmp_path: Path
-) -> None:
+def test_the_python_lines_of_the_readme_run(installed: Path, example_models: dict[str, Path], tmp_path: Path) -> None:
     lines = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]  # type: ignore[index]
     (model,) = re.findall(r'Predictor\.load\("(.*?)"\)', lines)
     shutil.copytree(example_models["segmenter"], tmp_path / model / "segmenter")

@@ -41,9 +41,7 @@ def test_comments_stand_in_one_column() -> None:
     assert len(lines) > 20 and max(map(columns.count, columns)) > 0.8 * len(lines)
 
 
-@pytest.mark.parametrize(
-    "value", ["a", "a b", "no", "1.5", "~", "", " a", "#", "a: b", "- a", '"', 2, 0.5, True]
-)
+@pytest.mark.parametrize("value", ["a", "a b", "no", "1.5", "~", "", " a", "#", "a: b", "- a", '"', 2, 0.5, True])
 def test_a_scalar_is_read_as_itself(value: object) -> None:
     assert yaml.safe_load(f"key: {scalar(value)} # why") == {"key": value}
 
@@ -56,8 +54,7 @@ def test_few_photos_are_seen_as_often_as_the_steps_ask() -> None:
 
 def test_many_photos_hold_the_head_back_less() -> None:
     few, many = (
-        yaml.safe_load(configuration(replace(PROPOSAL, train=count), ""))["methods"]["pcc"]
-        for count in (FEW - 1, FEW)
+        yaml.safe_load(configuration(replace(PROPOSAL, train=count), ""))["methods"]["pcc"] for count in (FEW - 1, FEW)
     )
     assert few["training"]["weight_decay"] > many["training"]["weight_decay"]
     assert few["model"]["top_k"] < many["model"]["top_k"]

@@ -89,14 +89,8 @@ def test_the_table_may_lie_anywhere(tmp_path: Path) -> None:
     [
         (b"image,tags\n", "tags.csv: no rows; "),
         (b"image;tags\na.jpg;cat\n", "tags.csv line 1: only one column, 'image;tags'; "),
-        (
-            b"image,tags\nz.jpg,cat\n",
-            "tags.csv line 1: column of file names is missing; none of image, tags names",
-        ),
-        (
-            b"image,colour,kind\na.jpg,red,cat\n",
-            "tags.csv line 1: the column of tags is one of colour, kind; name it",
-        ),
+        (b"image,tags\nz.jpg,cat\n", "tags.csv line 1: column of file names is missing; none of image, tags names"),
+        (b"image,colour,kind\na.jpg,red,cat\n", "tags.csv line 1: the column of tags is one of colour, kind; name it"),
         (b"image,split\na.jpg,train\n", "tags.csv line 1: column of labels is missing; "),
         ("image,tags\na.jpg,kätzchen\n".encode("latin-1"), "tags.csv: not a UTF-8 CSV table ("),
         (None, "images, but no tags; put a CSV"),
@@ -123,9 +117,7 @@ def test_what_is_missing(tmp_path: Path) -> None:
         look(tmp_path, tags=tmp_path / "no.csv")
     for name in ("one.csv", "two.csv"):
         (tmp_path / name).write_text("image,tags\na.jpg,cat\n")
-    with pytest.raises(
-        InputError, match=r"several tables, one.csv, two.csv; name the one of tags with --tags"
-    ):
+    with pytest.raises(InputError, match=r"several tables, one.csv, two.csv; name the one of tags with --tags"):
         look(tmp_path)
     with pytest.raises(InputError, match="column kind is missing; the columns are image, tags"):
         look(tmp_path, tags=tmp_path / "one.csv", tags_column="kind")

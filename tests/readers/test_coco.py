@@ -33,16 +33,12 @@ def uncompressed(mask: np.ndarray) -> dict[str, Any]:
     return {"size": list(mask.shape), "counts": runs if flat[0] == 0 else [0, *runs]}
 
 
-def annotation(
-    number: int, mask: np.ndarray, category: int, crowd: int = 0, image: int = 5
-) -> dict[str, Any]:
+def annotation(number: int, mask: np.ndarray, category: int, crowd: int = 0, image: int = 5) -> dict[str, Any]:
     where = {"id": number, "image_id": image, "category_id": category}
     return where | {"iscrowd": crowd, "segmentation": uncompressed(mask)}
 
 
-def slow_paint(
-    annotations: list[dict[str, Any]], masks: dict[int, np.ndarray], crowd_id: int | None
-) -> np.ndarray:
+def slow_paint(annotations: list[dict[str, Any]], masks: dict[int, np.ndarray], crowd_id: int | None) -> np.ndarray:
     """Pixel by pixel: an instance beats a crowd, the smaller the larger, the later id the earlier."""
     painted = np.zeros(SIZE, np.uint8)
     for y in range(SIZE[0]):
@@ -72,11 +68,7 @@ def test_painting_equals_a_slow_reference(drawn: list, crowd: str, random: Any) 
 
 
 def test_polygons_and_compressed_codes_are_decoded() -> None:
-    square = {
-        "id": 1,
-        "category_id": 7,
-        "segmentation": [[2, 1, 6, 1, 6, 4, 2, 4], [8, 6, 10, 6, 10, 8, 8, 8]],
-    }
+    square = {"id": 1, "category_id": 7, "segmentation": [[2, 1, 6, 1, 6, 4, 2, 4], [8, 6, 10, 6, 10, 8, 8, 8]]}
     expected = np.zeros(SIZE, np.uint8)
     expected[1:4, 2:6] = expected[6:8, 8:10] = 2
     np.testing.assert_array_equal(coco.paint([square], SIZE, CLASS_IDS), expected)
@@ -128,11 +120,7 @@ def test_ids_are_contiguous_and_images_without_annotations_leave_train_only(tree
     manifest = read(tree)
     assert manifest.problems == ()
     assert manifest.dataset.classes == ("person", "train", "toothbrush")
-    assert manifest.dataset.taxonomy == {
-        "person": ("person",),
-        "vehicle": ("train",),
-        "indoor": ("toothbrush",),
-    }
+    assert manifest.dataset.taxonomy == {"person": ("person",), "vehicle": ("train",), "indoor": ("toothbrush",)}
     assert [(r.image_id, r.split, r.labels) for r in manifest.records] == [
         ("train_5", "train", ("person", "toothbrush")),
         ("val_5", "val", ("person", "toothbrush")),
@@ -140,11 +128,7 @@ def test_ids_are_contiguous_and_images_without_annotations_leave_train_only(tree
     ]
     assert [manifest.class_ids(r) for r in manifest.records] == [[1, 3], [1, 3], []]
     mask = read_mask(manifest.records[0].mask)
-    assert (mask.shape, np.unique(mask).tolist(), mask[2, 3]) == (
-        SIZE,
-        [0, 3],
-        3,
-    )  # the crowd lies under the object
+    assert (mask.shape, np.unique(mask).tolist(), mask[2, 3]) == (SIZE, [0, 3], 3)  # the crowd lies under the object
 
 
 def test_whole_masks_are_kept_and_changed_annotations_repainted(tree: Path) -> None:
@@ -186,21 +170,13 @@ BLOB = np.ones(SIZE, np.uint8)
     [
         (annotation(9, BLOB, 8), "annotation 9: its category 8 is not in 'categories'"),
         (annotation(9, BLOB, 1, image=77), "annotation 9: its image 77 is not in 'images'"),
-        (
-            annotation(9, BLOB[:-1], 1),
-            r"annotation 9: its run-length code is for \[7, 10\], its image is \[8, 10\]",
-        ),
-        (
-            {"id": 9, "image_id": 5, "category_id": 1, "segmentation": [[1, 1, 2, 2]]},
-            "annotation 9: its polygons",
-        ),
+        (annotation(9, BLOB[:-1], 1), r"annotation 9: its run-length code is for \[7, 10\], its image is \[8, 10\]"),
+        ({"id": 9, "image_id": 5, "category_id": 1, "segmentation": [[1, 1, 2, 2]]}, "annotation 9: its polygons"),
         ({"id": 9, "image_id": 5, "category_id": 1, "segmentation": []}, "annotation 9: its polygons"),
         ({"id": 9, "image_id": 5, "category_id": 1}, "annotation 9: segmentation missing"),
     ],
 )
-def test_faulty_annotations_are_listed_and_nothing_is_painted(
-    tree: Path, bad: dict[str, Any], line: str
-) -> None:
+def test_faulty_annotations_are_listed_and_nothing_is_painted(tree: Path, bad: dict[str, Any], line: str) -> None:
     change(tree, "train", annotations=[bad, bad | {"id": 10}, annotation(1, BLOB, 1)])
     first, second = read(tree).problems
     with pytest.raises(InputError, match=line):
@@ -234,7 +210,5 @@ def test_unusable_files_and_settings(tree: Path) -> None:
 def test_the_resource_has_80_classes_in_12_groups(request: pytest.FixtureRequest) -> None:
     stored = yaml.safe_load((request.config.rootpath / "resources" / "coco14.yaml").read_text())
     assert (len(stored["classes"]), len(set(stored["classes"])), len(stored["taxonomy"])) == (80, 80, 12)
-    assert sorted(name for group in stored["taxonomy"].values() for name in group) == sorted(
-        stored["classes"]
-    )
+    assert sorted(name for group in stored["taxonomy"].values() for name in group) == sorted(stored["classes"])
     assert (stored["classes"][0], stored["classes"][-1]) == ("person", "toothbrush")

@@ -23,9 +23,7 @@ def test_the_fields_own_file_is_read(tmp_path: Path, dtype: type) -> None:
 
 
 def test_ids_kept_as_numbers_become_voc_ids(tmp_path: Path) -> None:
-    np.save(
-        tmp_path / "a.npy", {2007000032: VECTORS["2007_000032"], np.int64(2011003276): VECTORS["2007_000039"]}
-    )
+    np.save(tmp_path / "a.npy", {2007000032: VECTORS["2007_000032"], np.int64(2011003276): VECTORS["2007_000039"]})
     assert list(read_label_arrays(tmp_path / "a.npy")) == ["2007_000032", "2011_003276"]
 
 
@@ -75,9 +73,7 @@ def test_numpy_itself_would_have_run_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"", b"\x93NUMPY", b"nothing of the kind", b"\x80\x04K\x01."],
-    ids=["empty", "cut", "text", "pickle"],
+    "content", [b"", b"\x93NUMPY", b"nothing of the kind", b"\x80\x04K\x01."], ids=["empty", "cut", "text", "pickle"]
 )
 def test_other_files_are_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.npy").write_bytes(content)
@@ -86,9 +82,7 @@ def test_other_files_are_one_line(tmp_path: Path, content: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "content", [np.zeros((2, 3)), np.array([1, "a"], object), np.array([1, 2], object)[0:1]]
-)
+@pytest.mark.parametrize("content", [np.zeros((2, 3)), np.array([1, "a"], object), np.array([1, 2], object)[0:1]])
 def test_other_arrays_are_one_line(tmp_path: Path, content: np.ndarray) -> None:
     np.save(tmp_path / "a.npy", content)
     with pytest.raises(InputError, match="not a pickled dictionary"):

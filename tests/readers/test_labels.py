@@ -16,8 +16,7 @@ def everything(labels: LabelSource) -> dict[str, tuple[str, ...] | None]:
 
 def annotation(*names: str, more: str = "") -> str:
     objects = "".join(
-        f"<object><name>{name}</name><difficult>1</difficult><part><name>head</name></part></object>"
-        for name in names
+        f"<object><name>{name}</name><difficult>1</difficult><part><name>head</name></part></object>" for name in names
     )
     return f"<annotation><filename>a.jpg</filename>{objects}{more}</annotation>"
 

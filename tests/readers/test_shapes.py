@@ -135,16 +135,7 @@ def test_outlines_differ_in_corners() -> None:
 
 def test_all_bad_settings_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
-        shapes.read(
-            tmp_path,
-            train=0,
-            image_size=8,
-            objects=(3, 1),
-            radius=(0.2, 0.9),
-            partners=2,
-            noise=-1,
-            at_home=2,
-        )
+        shapes.read(tmp_path, train=0, image_size=8, objects=(3, 1), radius=(0.2, 0.9), partners=2, noise=-1, at_home=2)
     assert len(caught.value.problems) == 7
     assert all(problem.startswith("dataset.settings: ") for problem in caught.value.problems)
     assert not list(tmp_path.iterdir())

@@ -32,9 +32,7 @@ def tree(tmp_path: Path) -> Path:
             write_mask(root / f"SegmentationClass/{image_id}.png", mask)
         objects = "".join(f"<object><name>{name}</name></object>" for name in names)
         (root / f"Annotations/{image_id}.xml").write_text(f"<annotation>{objects}</annotation>")
-    (root / "labels.csv").write_text(
-        "image_id,classes\n" + "".join(f"{i},{' '.join(n)}\n" for i, n in TAGS.items())
-    )
+    (root / "labels.csv").write_text("image_id,classes\n" + "".join(f"{i},{' '.join(n)}\n" for i, n in TAGS.items()))
     vectors = {i: np.array([c in n for c in voc.CLASSES], np.float32) for i, n in TAGS.items()}
     np.save(root / "cls_labels.npy", vectors)
     return root
@@ -46,10 +44,7 @@ def read(tree: Path, labels: dict[str, Any], **settings: Any) -> Manifest:
 
 @pytest.mark.parametrize("source", ["xml", "csv", "npy"])
 def test_label_sources_agree(tree: Path, source: str) -> None:
-    path = {
-        "csv": {"path": str(tree / "labels.csv"), "separator": " "},
-        "npy": {"path": str(tree / "cls_labels.npy")},
-    }
+    path = {"csv": {"path": str(tree / "labels.csv"), "separator": " "}, "npy": {"path": str(tree / "cls_labels.npy")}}
     manifest = read(tree, {"source": source, **path.get(source, {})})
     assert manifest.problems == ()
     assert {r.image_id: r.labels for r in manifest.records} == TAGS
@@ -122,9 +117,7 @@ def test_unlisted_validation_labels_are_empty(tree: Path) -> None:
         ({"source": "xml"}, {"classes": "nowhere.yaml"}, r"nowhere\.yaml: class list is missing"),
     ],
 )
-def test_settings_that_cannot_be_used(
-    tree: Path, labels: dict[str, Any], settings: dict[str, Any], line: str
-) -> None:
+def test_settings_that_cannot_be_used(tree: Path, labels: dict[str, Any], settings: dict[str, Any], line: str) -> None:
     with pytest.raises(InputError, match=line) as caught:
         read(tree, labels, **settings)
     assert len(caught.value.problems) == 1

@@ -27,23 +27,15 @@ def root(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="module")
 def manifest(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     output = tmp_path_factory.mktemp("coco")
-    prepare(
-        output, name="coco14", format="coco", settings={"root": str(root)}, shards={"train": 2}, threads=2
-    )
+    prepare(output, name="coco14", format="coco", settings={"root": str(root)}, shards={"train": 2}, threads=2)
     return Manifest.read(output / "manifest.csv")
 
 
-def test_classes_and_taxonomy_are_the_published_ones(
-    manifest: Manifest, request: pytest.FixtureRequest
-) -> None:
+def test_classes_and_taxonomy_are_the_published_ones(manifest: Manifest, request: pytest.FixtureRequest) -> None:
     stored = yaml.safe_load((request.config.rootpath / "resources" / "coco14.yaml").read_text())
     assert manifest.dataset.classes == tuple(stored["classes"])
     assert manifest.dataset.taxonomy == {group: tuple(names) for group, names in stored["taxonomy"].items()}
-    assert (manifest.dataset.num_classes, len(manifest.select("train")), len(manifest.select("val"))) == (
-        81,
-        60,
-        60,
-    )
+    assert (manifest.dataset.num_classes, len(manifest.select("train")), len(manifest.select("val"))) == (81, 60, 60)
 
 
 def test_masks_agree_with_the_official_interface(manifest: Manifest, root: Path) -> None:

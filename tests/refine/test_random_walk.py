@@ -34,14 +34,7 @@ def dense_propagate(maps, boundary, radius, beta, steps):
 
 @pytest.mark.parametrize(
     ("height", "width", "radius", "beta", "steps"),
-    [
-        (7, 9, 5, 10, 256),
-        (7, 9, 5, 10, 1),
-        (9, 6, 3, 4, 7),
-        (3, 2, 5, 10, 16),
-        (6, 7, 6, 2, 3),
-        (1, 8, 5, 2, 4),
-    ],
+    [(7, 9, 5, 10, 256), (7, 9, 5, 10, 1), (9, 6, 3, 4, 7), (3, 2, 5, 10, 16), (6, 7, 6, 2, 3), (1, 8, 5, 2, 4)],
 )
 def test_against_a_dense_matrix(height, width, radius, beta, steps):
     maps, boundary = random(3, height, width), random(height, width, seed=1) * 0.6

@@ -15,13 +15,7 @@ def stage(
 
 
 def test_settings_arrive_by_name_in_their_types() -> None:
-    assert call_with(stage, {"size": 3, "lr": "1e-3", "sizes": [1, 2]}, "x", path="p") == (
-        "p",
-        3,
-        "a",
-        0.001,
-        (1, 2),
-    )
+    assert call_with(stage, {"size": 3, "lr": "1e-3", "sizes": [1, 2]}, "x", path="p") == ("p", 3, "a", 0.001, (1, 2))
 
 
 def test_all_faults_are_told_at_once() -> None:

@@ -35,11 +35,7 @@ def forget() -> Iterator[None]:
     ],
 )
 def test_precision(
-    monkeypatch: pytest.MonkeyPatch,
-    gpu: bool,
-    native: bool,
-    asked: Precision,
-    found: Literal["no", "bf16", "fp16"],
+    monkeypatch: pytest.MonkeyPatch, gpu: bool, native: bool, asked: Precision, found: Literal["no", "bf16", "fp16"]
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
@@ -48,9 +44,7 @@ def test_precision(
     assert resolve_precision(asked) == found
 
 
-def test_a_cpu_says_once_that_it_takes_fp32(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_cpu_says_once_that_it_takes_fp32(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)

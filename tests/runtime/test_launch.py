@@ -46,9 +46,7 @@ def test_what_another_says_is_shown_where_it_failed(
     assert "out of memory" in capsys.readouterr().err
 
 
-def test_what_all_say_is_shown_once(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_what_all_say_is_shown_once(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     """The same mistake found by both, by the first only when the other is seen to have ended."""
     monkeypatch.setattr(launch, "PATIENCE", 120.0)
     assert run(monkeypatch, "rank or sys.stdin.read(); sys.exit(f'uneven, says {rank}')") == 1

@@ -51,9 +51,7 @@ def wait_for(condition: Callable[[], object], seconds: float, process: "subproce
 
 def running_training() -> str:
     """Number of the one job that trains the classifier."""
-    (number,) = (
-        n for n, (state, rule) in slurm_jobs().items() if state == "RUNNING" and "rule_train_w" in rule
-    )
+    (number,) = (n for n, (state, rule) in slurm_jobs().items() if state == "RUNNING" and "rule_train_w" in rule)
     return str(number)
 
 
@@ -66,18 +64,14 @@ def telling(results: Path) -> dict[str, str]:
 
 def resumed_at(log: Path) -> int:
     """Step at which the attempt that writes this log took the training up; 0 where it has not."""
-    found = (
-        re.search(r"resuming from checkpoint: phase 0, step (\d+)", log.read_text()) if log.exists() else None
-    )
+    found = re.search(r"resuming from checkpoint: phase 0, step (\d+)", log.read_text()) if log.exists() else None
     return int(found[1]) if found else 0
 
 
 def test_stopped_jobs_come_back_and_end_with_the_bytes_of_an_undisturbed_run(tmp_path: Path) -> None:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     config = tmp_path / "config.yaml"
-    config.write_text(
-        SMALL.read_text().replace("epochs: 2,", "epochs: 60,", 1)
-    )  # 600 steps: time to stop a training
+    config.write_text(SMALL.read_text().replace("epochs: 2,", "epochs: 60,", 1))  # 600 steps: time to stop a training
     whole, broken = tmp_path / "whole/results", tmp_path / "broken/results"
     for folder in (whole, broken):
         folder.parent.mkdir()
@@ -87,9 +81,7 @@ def test_stopped_jobs_come_back_and_end_with_the_bytes_of_an_undisturbed_run(tmp
 
     before = set(slurm_jobs())
     words = snakemake(config, broken, "--profile", str(ROOT / "profiles/slurm"), *QUICK)
-    process = subprocess.Popen(
-        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    process = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     log = broken / "shapes/logs/pcc/seed-0/train.log"
     work = broken / "shapes/pcc/seed-0/.classifier.partial"
 

@@ -106,9 +106,7 @@ def test_the_epoch_of_a_copy_can_be_chosen_by_masks(trained: Train) -> None:
         {"name": "prompts", "epochs": 1, "lr": 0.01},
     ]
     training = {"image_size": 32, "batch_size": 3, "phases": phases}
-    folder = trained(
-        "chosen", "semples", after={"generator": trained("cam", "cam", "main")}, training=training
-    )
+    folder = trained("chosen", "semples", after={"generator": trained("cam", "cam", "main")}, training=training)
     rows = (folder / "losses.csv").read_text().splitlines()
     assert {row.split(",")[1] for row in rows if row.startswith("match")} == {"0", "1", "2"}
     load_classifier(folder)

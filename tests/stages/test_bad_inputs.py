@@ -99,14 +99,8 @@ BAD_INPUTS: dict[str, tuple[Spoil, list[str]]] = {
         ["tags.csv line 2: ", "images/a.png: image cannot be read"],
     ),
     "truncated image": (halve("images/b.png"), ["tags.csv line 3: ", "images/b.png: image cannot be read"]),
-    "zero bytes": (
-        write("images/c.png", b""),
-        ["tags.csv line 4: ", "images/c.png: file is empty (0 bytes); restore"],
-    ),
-    "missing image": (
-        remove("images/a.png"),
-        ["tags.csv line 2: ", "images/a.png: file is missing; restore"],
-    ),
+    "zero bytes": (write("images/c.png", b""), ["tags.csv line 4: ", "images/c.png: file is empty (0 bytes); restore"]),
+    "missing image": (remove("images/a.png"), ["tags.csv line 2: ", "images/a.png: file is missing; restore"]),
     "mask of another size": (
         spoil_mask(np.zeros((32, 24), np.uint8)),
         ["tags.csv line 2: ", "mask is 24x32 pixels", "32x24; make"],
@@ -115,10 +109,7 @@ BAD_INPUTS: dict[str, tuple[Spoil, list[str]]] = {
         spoil_mask(np.full((24, 32), 3, np.uint8)),
         ["masks/a.png: mask holds 3; class ids are 0..2 and 255"],
     ),
-    "damaged mask": (
-        halve("masks/b.png"),
-        ["tags.csv line 3: ", "masks/b.png: mask cannot be read", "restore"],
-    ),
+    "damaged mask": (halve("masks/b.png"), ["tags.csv line 3: ", "masks/b.png: mask cannot be read", "restore"]),
     "no labels in train": (
         set_row(2, "a.png,,train"),
         ["tags.csv line 2: training image a has no labels", "allow_unlabelled: true"],
@@ -131,14 +122,8 @@ BAD_INPUTS: dict[str, tuple[Spoil, list[str]]] = {
         set_row(4, "a.png,dog,val\nc.png,cat,val"),
         ["tags.csv line 4: image id a is there twice, first at", "line 2 (split train)"],
     ),
-    "id with a path": (
-        set_row(2, "../a.png,cat,train"),
-        ["tags.csv line 2: image id '../a.png' has a path in it"],
-    ),
-    "absolute id": (
-        set_row(2, "/etc/passwd,cat,train"),
-        ["tags.csv line 2: image id '/etc/passwd' has a path in it"],
-    ),
+    "id with a path": (set_row(2, "../a.png,cat,train"), ["tags.csv line 2: image id '../a.png' has a path in it"]),
+    "absolute id": (set_row(2, "/etc/passwd,cat,train"), ["tags.csv line 2: image id '/etc/passwd' has a path in it"]),
     "empty split": (set_row(4, "c.png,cat,train"), ["data set mine: split val is empty"]),
     "unknown split": (set_row(4, "c.png,cat,vall"), ["tags.csv line 4: split 'vall', did you mean 'val'?"]),
     "missing column": (
@@ -148,10 +133,7 @@ BAD_INPUTS: dict[str, tuple[Spoil, list[str]]] = {
     "cells missing": (set_row(3, "b.png"), ["tags.csv line 3: row does not have 3 cells"]),
     "missing table": (set_setting(tags="nowhere.csv"), ["nowhere.csv: file is missing"]),
     "missing folder": (set_setting(images="nowhere"), ["nowhere: folder of images is missing"]),
-    "repeated class": (
-        set_setting(classes=["cat", "dog", "cat"]),
-        ["class name 'cat' is listed more than once"],
-    ),
+    "repeated class": (set_setting(classes=["cat", "dog", "cat"]), ["class name 'cat' is listed more than once"]),
     "unknown setting": (
         set_setting(mask="x"),
         ["dataset.settings: unknown setting 'mask'; allowed: images, tags, masks"],

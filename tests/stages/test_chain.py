@@ -32,11 +32,7 @@ from pcc.stages.train_segmenter import train_segmenter
 
 BACKBONE = {"name": "test_resnet", "settings": {"output_stride": 8}}
 TRAINING = {"image_size": 32, "batch_size": 3, "phases": [{"name": "train", "epochs": 2, "lr": "1e-3"}]}
-CRF = {
-    "iterations": 2,
-    "gaussian": {"sxy": 1, "weight": 3},
-    "bilateral": {"sxy": 10, "srgb": 10, "weight": 3},
-}
+CRF = {"iterations": 2, "gaussian": {"sxy": 1, "weight": 3}, "bilateral": {"sxy": 10, "srgb": 10, "weight": 3}}
 MakeManifest = Callable[..., Path]
 
 
@@ -53,23 +49,14 @@ def classifier(manifest: Path, tmp_path: Path) -> Path:
 def trained(manifest: Path, output: Path, **settings: Any) -> Path:
     clusters = manifest.parent / "clusters.json"
     write_clusters(clusters, [{"name": "a", "members": ["cat", "dog"]}, {"name": "v", "members": ["boat"]}])
-    model = {
-        "backbone": BACKBONE,
-        "hv_bilstm": 4,
-        "top_k": 0.3,
-        "cluster_loss": 0.1,
-        "unfrozen_blocks": "all",
-    }
+    model = {"backbone": BACKBONE, "hv_bilstm": 4, "top_k": 0.3, "cluster_loss": 0.1, "unfrozen_blocks": "all"}
     train(manifest, clusters, output, **{"type": "pcc", "model": model, "training": TRAINING, **settings})
     return output
 
 
 def maps_of(manifest: Path, classifier: Path, output: Path, **settings: Any) -> Path:
     localize(
-        manifest,
-        classifier,
-        output,
-        **{"shard": "000", "type": "iscam", "image_size": 32, "batch_size": 2, **settings},
+        manifest, classifier, output, **{"shard": "000", "type": "iscam", "image_size": 32, "batch_size": 2, **settings}
     )
     return output
 
@@ -98,9 +85,7 @@ def test_training_twice_gives_the_same_bytes(manifest: Path, classifier: Path, t
     assert digest(classifier / "weights.safetensors") != digest(other / "weights.safetensors")
 
 
-def test_maps_hold_background_and_the_image_s_own_classes(
-    manifest: Path, classifier: Path, tmp_path: Path
-) -> None:
+def test_maps_hold_background_and_the_image_s_own_classes(manifest: Path, classifier: Path, tmp_path: Path) -> None:
     data = Manifest.read(manifest)
     for side, settings in (
         (8, {"type": "cam", "scales": [1.0, 2.0]}),  # the grid of scale 2
@@ -216,12 +201,7 @@ def test_segmenter_from_pseudo_masks_to_predictions(manifest: Path, classifier: 
     model = {"backbone": {"name": "test_resnet", "levels": [1, 2]}, "width": 8}
     output = tmp_path / "segmenter"
     train_segmenter(
-        manifest,
-        output,
-        masks=folders,
-        type="light_head",
-        model=model,
-        training={**TRAINING, "cache_features": True},
+        manifest, output, masks=folders, type="light_head", model=model, training={**TRAINING, "cache_features": True}
     )
     assert json.loads((output / "model.json").read_text())["supervision"] == "labels"
     for crf in (None, CRF):
@@ -237,9 +217,7 @@ def test_segmenter_from_pseudo_masks_to_predictions(manifest: Path, classifier: 
 
 def test_true_masks_train_the_same_network_with_their_own_mark(manifest: Path, tmp_path: Path) -> None:
     model = {"backbone": {"name": "test_resnet"}, "width": 8}
-    train_segmenter(
-        manifest, tmp_path / "s", type="light_head", model=model, training=TRAINING, supervision="masks"
-    )
+    train_segmenter(manifest, tmp_path / "s", type="light_head", model=model, training=TRAINING, supervision="masks")
     assert json.loads((tmp_path / "s/model.json").read_text())["supervision"] == "masks"
 
 
@@ -267,9 +245,7 @@ def test_bad_pseudo_masks_are_refused_before_training(
         write_mask(folder / f"im{number}.png", np.eye(32, dtype=np.uint8))
     damage(folder)
     with pytest.raises(InputError, match=message) as caught:
-        train_segmenter(
-            manifest, tmp_path / "s", masks=[folder], type="light_head", model={}, training=TRAINING
-        )
+        train_segmenter(manifest, tmp_path / "s", masks=[folder], type="light_head", model={}, training=TRAINING)
     assert len(caught.value.problems) == 1
     assert not (tmp_path / "s").exists()
 
@@ -308,32 +284,18 @@ def test_the_random_walk_from_confident_labels_to_masks(
     assert list(boundaries_of) == [image_id for image_id, _ in read_maps(maps["000"])]
     masks = tmp_path / "walked"
     pseudo_masks(
-        manifest,
-        maps["000"],
-        masks,
-        type="random_walk",
-        boundaries=tmp_path / "boundaries.safetensors",
-        steps=4,
+        manifest, maps["000"], masks, type="random_walk", boundaries=tmp_path / "boundaries.safetensors", steps=4
     )
     for image_id, found in read_maps(maps["000"]):
-        expected = refine(
-            np.zeros((32, 32, 3), np.uint8), found.values, boundaries_of[image_id].values[0], steps=4
-        )
+        expected = refine(np.zeros((32, 32, 3), np.uint8), found.values, boundaries_of[image_id].values[0], steps=4)
         mask = read_mask(masks / f"{image_id}.png")
         np.testing.assert_array_equal(mask, np.array(found.classes, np.uint8)[expected])
     monkeypatch.setattr(pseudo_masks_stage, "_batch_size", lambda *_: 2)
     together = tmp_path / "together"
     pseudo_masks(
-        manifest,
-        maps["000"],
-        together,
-        type="random_walk",
-        boundaries=tmp_path / "boundaries.safetensors",
-        steps=4,
+        manifest, maps["000"], together, type="random_walk", boundaries=tmp_path / "boundaries.safetensors", steps=4
     )
-    assert [digest(f) for f in sorted(together.glob("*.png"))] == [
-        digest(f) for f in sorted(masks.glob("*.png"))
-    ]
+    assert [digest(f) for f in sorted(together.glob("*.png"))] == [digest(f) for f in sorted(masks.glob("*.png"))]
     monkeypatch.undo()
     with pytest.raises(InputError, match="setting 'boundary' is missing"):
         pseudo_masks(manifest, maps["000"], tmp_path / "none", type="random_walk")

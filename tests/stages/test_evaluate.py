@@ -115,9 +115,7 @@ def test_cluster_confusion_and_settings_are_kept(results: Any) -> None:
     stored = run(results, "pseudo_masks", clusters=results.clusters, **steps)
     confusion = np.array(stored["confusion_matrix"])
     foreground = confusion[1:].sum()
-    assert stored["within_cluster_confusion"] == pytest.approx(
-        (confusion[1, 2] + confusion[2, 1]) / foreground
-    )
+    assert stored["within_cluster_confusion"] == pytest.approx((confusion[1, 2] + confusion[2, 1]) / foreground)
     between = confusion[1:3, 3].sum() + confusion[3, 1:3].sum()
     assert stored["between_cluster_confusion"] == pytest.approx(between / foreground)
     assert stored["settings"] == {"scales": [1.0, 0.5], "flip": False, "crf": True, **steps}
@@ -142,10 +140,7 @@ def test_missing_predictions_are_listed(results: Any) -> None:
     ("change", "words"),
     [
         (lambda folder: write_mask(folder / "im0.png", np.zeros((5, 5), np.uint8)), "im0: prediction is"),
-        (
-            lambda folder: write_mask(folder / "im1.png", np.full((24, 30), 255, np.uint8)),
-            "im1: prediction holds",
-        ),
+        (lambda folder: write_mask(folder / "im1.png", np.full((24, 30), 255, np.uint8)), "im1: prediction holds"),
         (lambda folder: (folder / "im2.png").write_bytes(b"no png"), "im2.png: mask cannot be read"),
     ],
 )

@@ -21,9 +21,7 @@ TAXONOMY = {"pets": ["cat", "dog"], "birds": ["bird"]}
 def data(tmp_path: Path) -> dict[str, Any]:
     """The configuration's slice for a folder of seven small images."""
     (tmp_path / "images").mkdir()
-    rows = [
-        f"{split}{i}.png,{tag},{split}" for i, tag in enumerate(("cat", "dog", "bird")) for split in SPLITS
-    ]
+    rows = [f"{split}{i}.png,{tag},{split}" for i, tag in enumerate(("cat", "dog", "bird")) for split in SPLITS]
     rows.append("last.png,cat;bird,train")
     for row in rows:
         Image.new("RGB", (4, 4)).save(tmp_path / "images" / row.split(",")[0])
@@ -43,11 +41,7 @@ def data(tmp_path: Path) -> dict[str, Any]:
 
 def test_a_data_set_is_prepared(data: dict[str, Any], tmp_path: Path) -> None:
     prepare(tmp_path / "data", **data, eval_classes=["bird"], threads=2, code="c0de")
-    assert {path.name for path in (tmp_path / "data").iterdir()} == {
-        "manifest.csv",
-        "dataset.json",
-        "provenance.json",
-    }
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"manifest.csv", "dataset.json", "provenance.json"}
     manifest = Manifest.read(tmp_path / "data/manifest.csv")
     assert (manifest.dataset.name, manifest.dataset.eval_classes) == ("mine", ("bird",))
     assert manifest.dataset.classes == ("bird", "cat", "dog")
@@ -104,29 +98,20 @@ def test_problems_of_settings_and_of_data_come_together(data: dict[str, Any], tm
 
 def test_an_unknown_format_names_those_there_are(data: dict[str, Any], tmp_path: Path) -> None:
     data["format"] = "imagenet"
-    with pytest.raises(
-        InputError, match=r"dataset\.format: no type 'imagenet'; allowed: coco, folder, shapes, voc"
-    ):
+    with pytest.raises(InputError, match=r"dataset\.format: no type 'imagenet'; allowed: coco, folder, shapes, voc"):
         prepare(tmp_path / "data", **data)
 
 
 def test_an_unknown_setting_names_those_there_are(data: dict[str, Any], tmp_path: Path) -> None:
     data["settings"]["tag"] = "x"
-    with pytest.raises(
-        InputError, match=r"dataset\.settings: unknown setting 'tag'; allowed: images, tags, masks"
-    ):
+    with pytest.raises(InputError, match=r"dataset\.settings: unknown setting 'tag'; allowed: images, tags, masks"):
         prepare(tmp_path / "data", **data)
 
 
 def test_the_demo_passes_the_checks(tmp_path: Path) -> None:
     settings = {"train": 2, "val": 2, "image_size": 32}
     prepare(
-        tmp_path / "data",
-        name="demo",
-        format="shapes",
-        settings=settings,
-        shards={"train": 2},
-        allow_unlabelled=True,
+        tmp_path / "data", name="demo", format="shapes", settings=settings, shards={"train": 2}, allow_unlabelled=True
     )
     assert len(Manifest.read(tmp_path / "data/manifest.csv").select("val", "000")) == 2
 
@@ -135,9 +120,7 @@ def test_the_demo_passes_the_checks(tmp_path: Path) -> None:
     ("settings", "count"),
     [({"provider": "taxonomy"}, 2), ({"provider": "random", "seed": 3}, 2), ({"provider": "none"}, 0)],
 )
-def test_clusters_are_written(
-    data: dict[str, Any], tmp_path: Path, settings: dict[str, Any], count: int
-) -> None:
+def test_clusters_are_written(data: dict[str, Any], tmp_path: Path, settings: dict[str, Any], count: int) -> None:
     prepare(tmp_path / "data", **data)
     output = tmp_path / "clusters/c/clusters.json"
     clusters(tmp_path / "data/manifest.csv", output, **settings)
@@ -155,13 +138,9 @@ def test_a_partition_that_does_not_fit_is_not_written(data: dict[str, Any], tmp_
     prepare(tmp_path / "data", **data)
     with pytest.raises(InputError) as caught:
         clusters(tmp_path / "data/manifest.csv", tmp_path / "clusters.json", provider="taxonomy")
-    assert caught.value.problems == [
-        f"clusters: '{n}' is missing; put it into one cluster" for n in ("bird", "dog")
-    ]
+    assert caught.value.problems == [f"clusters: '{n}' is missing; put it into one cluster" for n in ("bird", "dog")]
     with pytest.raises(InputError, match=r"clusters \(none\): unknown setting 'seed'"):
         clusters(tmp_path / "data/manifest.csv", tmp_path / "clusters.json", provider="none", seed=1)
-    with pytest.raises(
-        InputError, match=r"clusters\.provider: no type 'oracle'; allowed: file, .*none, .*taxonomy"
-    ):
+    with pytest.raises(InputError, match=r"clusters\.provider: no type 'oracle'; allowed: file, .*none, .*taxonomy"):
         clusters(tmp_path / "data/manifest.csv", tmp_path / "clusters.json", provider="oracle")
     assert not (tmp_path / "clusters.json").exists()

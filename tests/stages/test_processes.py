@@ -40,12 +40,7 @@ def command(tiny_manifest: Callable[..., Path]) -> Callable[..., list[str]]:
                 **training,
             },
         }
-        files = {
-            "manifest": manifest,
-            "clusters": clusters,
-            "output": output,
-            "settings": json.dumps(settings),
-        }
+        files = {"manifest": manifest, "clusters": clusters, "output": output, "settings": json.dumps(settings)}
         words = [f"--{key}={value}" for key, value in files.items()]
         return [sys.executable, "-m", "pcc", "train", *words]
 
@@ -64,9 +59,7 @@ def test_two_processes_train_as_one_does(command: Callable[..., list[str]], tmp_
         subprocess.run(command(output), env=with_processes(processes), check=True, capture_output=True)
         assert not list(tmp_path.glob(".*partial"))
         with (output / "losses.csv").open(newline="") as file:
-            losses.append(
-                [[float(row[key]) for key in ("loss", "consistency")] for row in csv.DictReader(file)]
-            )
+            losses.append([[float(row[key]) for key in ("loss", "consistency")] for row in csv.DictReader(file)])
     assert len(losses[0]) == STEPS
     assert len({loss for loss, _ in losses[0]}) > STEPS / 2, "it learns, so the gradients take part"
     for alone, together in zip(*losses, strict=True):
@@ -79,9 +72,7 @@ def test_a_batch_that_cannot_be_shared_is_one_line(command: Callable[..., list[s
     uneven = command(tmp_path / "uneven", batch_size=3)
     done = subprocess.run(uneven, env=with_processes(2), capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith(
-        "pcc train: training.batch_size: 3 must be a multiple of the number of processes, 2"
-    )
+    assert done.stderr.startswith("pcc train: training.batch_size: 3 must be a multiple of the number of processes, 2")
     assert done.stderr.count("\n") == 1
 
 
@@ -95,9 +86,7 @@ def test_asked_to_stop_it_saves_the_step_and_goes_on_there(
     As on a cluster, all processes get it, those that load images too.
     """
     environment = with_processes(processes)
-    whole, broken = (
-        [*command(tmp_path / name, checkpoint_every=10000), "--threads=2"] for name in ("whole", "broken")
-    )
+    whole, broken = ([*command(tmp_path / name, checkpoint_every=10000), "--threads=2"] for name in ("whole", "broken"))
     subprocess.run(whole, env=environment, check=True, capture_output=True)
     process = subprocess.Popen(
         [sys.executable, str(HELD), *broken[3:]],

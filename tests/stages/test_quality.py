@@ -30,9 +30,7 @@ def run(results: Any, **given: Any) -> pd.DataFrame:
 def test_a_row_for_each_tag_and_signs_within_bounds(results: Any) -> None:
     table = run(results, clusters=results.clusters)
     expected = [
-        (r.image_id, name)
-        for r in results.data.records
-        for name in sorted(r.labels, key=("cat", "dog", "boat").index)
+        (r.image_id, name) for r in results.data.records for name in sorted(r.labels, key=("cat", "dog", "boat").index)
     ]
     assert list(zip(table["image_id"], table["class"], strict=True)) == expected
     assert table[["plain", "mirrored"]].isna().all().all(), "neither is there"
@@ -46,9 +44,7 @@ def test_a_row_for_each_tag_and_signs_within_bounds(results: Any) -> None:
 
 def test_masks_that_keep_to_their_maps_are_trusted_more(results: Any) -> None:
     """Every second image gets the mask that its maps decide; its neighbours keep theirs, which are noise."""
-    for shard, folder in zip(
-        results.shards("maps", ".safetensors"), results.shards("pseudo_masks"), strict=True
-    ):
+    for shard, folder in zip(results.shards("maps", ".safetensors"), results.shards("pseudo_masks"), strict=True):
         for number, (image_id, maps) in enumerate(read_maps(shard)):
             if number % 2 == 0:
                 best = np.array(maps.classes)[maps.values.argmax(0).numpy()].astype(np.uint8)
@@ -145,9 +141,7 @@ def test_maps_of_mirror_images_are_compared_class_by_class() -> None:
     slanted = Localization(Columns(slanted=True))
     slanted(image, labels)
     ramp, values = torch.linspace(0, 1, 8), image[0, 1]
-    lesser, greater = (
-        pick(values * ramp, values * ramp.flip(0)).sum() for pick in (torch.minimum, torch.maximum)
-    )
+    lesser, greater = (pick(values * ramp, values * ramp.flip(0)).sum() for pick in (torch.minimum, torch.maximum))
     assert slanted.agreements["mirrored"][0].tolist() == pytest.approx([1, float(lesser / greater)])
     without = Localization(Columns(slanted=True), flip=False)
     without(image, labels)

@@ -18,9 +18,7 @@ SEEDS = (0, 1, 2)
 
 
 def metrics(score: float | None, seed: int, kind: str, **choices: Any) -> dict[str, Any]:
-    oracle = (
-        {"threshold": 0.1 * seed, "mean_iou": (score or 0) + 0.1, "oracle": True} if kind == "maps" else None
-    )
+    oracle = {"threshold": 0.1 * seed, "mean_iou": (score or 0) + 0.1, "oracle": True} if kind == "maps" else None
     by_class = {"background": 0.9, "cat": score, "dog": None}
     steps = dict.fromkeys(("method", "localization", "refinement", "segmenter"))
     return {
@@ -103,9 +101,7 @@ def test_numbers_behind_which_masks_chose_say_so_everywhere(files: list[Path], t
 def test_per_class_and_what_is_not_there(files: list[Path], tmp_path: Path) -> None:
     report(files, tmp_path / "report")
     table = pd.read_csv(tmp_path / "report/per_class.csv")
-    cat = table[
-        (table["class"] == "cat") & (table["kind"] == "predictions") & (table["supervision"] == "labels")
-    ]
+    cat = table[(table["class"] == "cat") & (table["kind"] == "predictions") & (table["supervision"] == "labels")]
     assert cat["iou"].item() == pytest.approx(0.5) and cat["iou_sd"].item() == pytest.approx(0.1)
     assert table[table["class"] == "dog"]["iou"].isna().all()
     assert not table[table["class"] == "dog"]["in_mean"].any()
@@ -113,9 +109,7 @@ def test_per_class_and_what_is_not_there(files: list[Path], tmp_path: Path) -> N
 
 def test_markdown_says_under_which_conditions(files: list[Path], tmp_path: Path) -> None:
     losses = tmp_path / "results/tiny/pcc/seed-0/classifier/losses.csv"
-    write_text(
-        losses, "phase,epoch,step,lr,loss\n" + "".join(f"main,0,{i},0.1,{1 / (i + 1)}\n" for i in range(50))
-    )
+    write_text(losses, "phase,epoch,step,lr,loss\n" + "".join(f"main,0,{i},0.1,{1 / (i + 1)}\n" for i in range(50)))
     for shard, seconds in (("000", 3), ("001", 61)):
         time = tmp_path / f"results/tiny/benchmarks/pcc/seed-0/cam/localize-{shard}.tsv"
         write_text(time, f"s\th:m:s\tmax_rss\n{seconds}\t0:00:03\t120.5\n")
@@ -128,9 +122,7 @@ def test_markdown_says_under_which_conditions(files: list[Path], tmp_path: Path)
     assert "pcc / iscam / crf / light" in text and "fully supervised / light" in text
     assert "50.0 ± 10.0" in text and "62.5" in text
     row = next(line for line in text.splitlines() if line.startswith("| localize"))
-    assert [cell.strip() for cell in row.split("|")[1:-1]] == [
-        *("localize", "2", "1m04s", "1m01s", "120", "1.2")
-    ]
+    assert [cell.strip() for cell in row.split("|")[1:-1]] == [*("localize", "2", "1m04s", "1m01s", "120", "1.2")]
     assert yaml.safe_load((tmp_path / "report/config.yaml").read_text()) == config
     assert yaml.safe_load(text.split("```yaml")[1].split("```")[0]) == config
     for figure in ("per_class", "weak_full", "curves", "confusion", "costs"):
@@ -144,11 +136,7 @@ def test_where_the_best_experiment_fails(files: list[Path], tmp_path: Path) -> N
         stored = read_json(path)
         if path.parent.name.startswith("weak"):
             counts = [[90, 10, 0], [30, 60, 10], [0, 40, 60]]
-            stored |= {
-                "confusion_matrix": counts,
-                "clusters": [["cat", "dog"]],
-                "worst_images": [["im7", 0.1]],
-            }
+            stored |= {"confusion_matrix": counts, "clusters": [["cat", "dog"]], "worst_images": [["im7", 0.1]]}
             stored["quality"] = {
                 "masks": 30,
                 "spearman": 0.612,
@@ -159,9 +147,7 @@ def test_where_the_best_experiment_fails(files: list[Path], tmp_path: Path) -> N
     report(files, tmp_path / "report")
     fails = (tmp_path / "report/report.md").read_text().split("## Failures")[1].split("## Conditions")[0]
     assert "`pcc / iscam / crf / light`, predictions on val" in fails
-    rows = [
-        [cell.strip() for cell in line.split("|")[1:-1]] for line in fails.splitlines() if line[:1] == "|"
-    ]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in fails.splitlines() if line[:1] == "|"]
     assert ["dog", "cat", "40.0", "same"] in rows
     assert ["cat", "background", "30.0", "background"] in rows
     assert ["im7", "10.0"] in rows
@@ -189,9 +175,7 @@ def test_published_numbers_stand_beside_ours(files: list[Path], tmp_path: Path) 
     ]
 
 
-def test_every_part_of_a_loss_is_drawn(
-    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_part_of_a_loss_is_drawn(files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = {}
     monkeypatch.setattr(charts, "curves", lambda panels, title: drawn.update(panels) or charts.nothing(title))
     for seed in SEEDS[:2]:
@@ -212,9 +196,7 @@ def test_partitions_are_drawn_and_compared(files: list[Path], tmp_path: Path) ->
     paths = {name: tmp_path / f"clusters/{name}/clusters.json" for name in ("taxonomy", "llm", "none")}
     for name, groups in {"taxonomy": odd, "llm": halves, "none": {}}.items():
         details = {"samples": samples, "agreement": 0.5} if name == "llm" else {}
-        write_clusters(
-            paths[name], [{"name": n, "members": m} for n, m in groups.items()], provider=name, **details
-        )
+        write_clusters(paths[name], [{"name": n, "members": m} for n, m in groups.items()], provider=name, **details)
     report(files, tmp_path / "report", clusters=list(paths.values()))
     table = pd.read_csv(tmp_path / "report/partitions.csv").set_index(["partition", "compared_with"])
     assert len(table) == 2 + 3 * 2, "two artifacts, and three samples against both"

@@ -48,9 +48,7 @@ def words(stage: str, settings: dict[str, Any], *others: object) -> list[str]:
 def test_killed_stages_end_like_unbroken_ones(tiny_manifest: Callable[..., Path], tmp_path: Path) -> None:
     manifest = tiny_manifest(train=48, val=48, side=96)
     clusters = manifest.parent / "clusters.json"
-    write_clusters(
-        clusters, [{"name": "animal", "members": ["cat", "dog"]}, {"name": "vehicle", "members": ["boat"]}]
-    )
+    write_clusters(clusters, [{"name": "animal", "members": ["cat", "dog"]}, {"name": "vehicle", "members": ["boat"]}])
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     stages: list[tuple[Path, Callable[[Path], list[str]], str, int]] = [
         (

@@ -22,11 +22,7 @@ def config(tmp_path: Path, **changes: Any) -> dict[str, Any]:
     return {
         "results": str(tmp_path / "results"),
         "seeds": [0, 1],
-        "dataset": {
-            "name": "tiny",
-            "format": "shapes",
-            "settings": {"train": 10, "val": 4, "image_size": 32},
-        },
+        "dataset": {"name": "tiny", "format": "shapes", "settings": {"train": 10, "val": 4, "image_size": 32}},
         "methods": {"cam": {"model": {"backbone": BACKBONE}, "training": training}},
         "localizations": {"cam": {"image_size": 32, "scales": [1.0, 2.0], "flip": True}},
         "refinements": {"argmax": {}, "unused": {"type": "no such module"}},
@@ -75,9 +71,7 @@ def test_methods_that_begin_with_others_cost_what_those_cost_too(tmp_path: Path)
     assert alone.seconds["train"] > 0
     assert both.seconds["train"] == pytest.approx(2 * alone.seconds["train"])
     assert both.seconds["localize"] == pytest.approx(alone.seconds["localize"])
-    assert [
-        name for name, _ in _used({**settings, "experiments": [{"method": "refined"}]}, "methods", "method")
-    ] == [
+    assert [name for name, _ in _used({**settings, "experiments": [{"method": "refined"}]}, "methods", "method")] == [
         "refined",
         "cam",
     ]
@@ -87,19 +81,9 @@ def test_every_problem_gets_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
     settings = config(tmp_path)
-    settings["dataset"]["settings"] = {
-        "root": str(tmp_path / "none"),
-        "labels": {"path": str(tmp_path / "no.csv")},
-    }
-    settings["methods"]["cam"]["model"]["backbone"] = {
-        **BACKBONE,
-        "weights": str(tmp_path / "no.safetensors"),
-    }
-    settings["segmenters"]["light"]["model"]["backbone"] = {
-        **BACKBONE,
-        "name": "resnet50.tv_in1k",
-        "weights": "hub",
-    }
+    settings["dataset"]["settings"] = {"root": str(tmp_path / "none"), "labels": {"path": str(tmp_path / "no.csv")}}
+    settings["methods"]["cam"]["model"]["backbone"] = {**BACKBONE, "weights": str(tmp_path / "no.safetensors")}
+    settings["segmenters"]["light"]["model"]["backbone"] = {**BACKBONE, "name": "resnet50.tv_in1k", "weights": "hub"}
     settings["refinements"]["argmax"] = {"treshold": 1}
     with pytest.raises(InputError) as caught:
         run(tmp_path, settings)
@@ -156,18 +140,14 @@ def test_coco_fits_in_8_gb_of_maps_for_each_localization() -> None:
     assert (images.train, images.val, images.classes) == (82081, 40137, 2.9)
     encoder = Network(seconds=1e-9, stride=16, channels=768, parameters=90_000_000)
     networks = {place: encoder for place, _ in backbones_in(settings)}
-    steps = {
-        (e.get("method"), e.get("localization")) for e in settings["experiments"] if e.get("localization")
-    }
+    steps = {(e.get("method"), e.get("localization")) for e in settings["experiments"] if e.get("localization")}
     for method, localization in steps:
         alone = settings | {"experiments": [{"method": method, "localization": localization}]}
         stored = Estimate(complete(alone), images, networks, {}, processes=1).stored
         assert 0 < stored["localize"] <= 8e9, (method, localization)
 
 
-def test_images_can_be_given_before_the_data_are_there(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_images_can_be_given_before_the_data_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = config(tmp_path)
     settings["dataset"]["settings"] = {"root": "nowhere"}
     file = tmp_path / "config.yaml"

@@ -127,9 +127,7 @@ def test_what_cannot_be_read_is_told_on_its_card(run: Path) -> None:
     assert "file is missing" in data["problems"][1] and data["sizes"][1] is None
     step = step_of(data, f"{CHAIN}/crf")
     assert "mask cannot be read" in step["faults"]["im02"] and step["share"][2] is None
-    assert (
-        "mask is (5, 5) but the ground truth is (24, 32)" in step["faults"]["im04"] and step["iou"][4] is None
-    )
+    assert "mask is (5, 5) but the ground truth is (24, 32)" in step["faults"]["im04"] and step["iou"][4] is None
     assert step["iou"][1] is not None  # its mask needs no photo
 
 
@@ -148,9 +146,7 @@ def test_spread() -> None:
     assert spread(list(range(3)), 7) == spread(list(range(3)), None) == [0, 1, 2]
 
 
-def test_paths_relative_to_where_the_workflow_ran(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paths_relative_to_where_the_workflow_ran(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = run / "data/manifest.csv"
     manifest.write_text(manifest.read_text(encoding="utf-8").replace(f"{tmp_path}/", ""), encoding="utf-8")
     (tmp_path / "elsewhere").mkdir()
@@ -194,16 +190,8 @@ def test_no_run_at_all_shows_photos_and_truth(run: Path, tmp_path: Path) -> None
 BAD: dict[str, tuple[str, str | None, str]] = {
     "no folder": ("nowhere", None, "nowhere: no such folder; name a data set's results"),
     "no results": (".", None, ": not a data set's results, as there is no data/manifest.csv in it"),
-    "confidence": (
-        "results/tiny",
-        "image_id,class_id,confidence\nim01,1,1.5\n",
-        "line 2: confidence '1.5' must be",
-    ),
-    "no number": (
-        "results/tiny",
-        "image_id,class_id,confidence\nim01,1,sure\n",
-        "line 2: confidence 'sure' must be",
-    ),
+    "confidence": ("results/tiny", "image_id,class_id,confidence\nim01,1,1.5\n", "line 2: confidence '1.5' must be"),
+    "no number": ("results/tiny", "image_id,class_id,confidence\nim01,1,sure\n", "line 2: confidence 'sure' must be"),
     "columns": ("results/tiny", "image,confidence\nim01,1\n", "line 1: column image_id, class_id is missing"),
 }
 

@@ -87,9 +87,7 @@ def test_masks_are_scored_where_there_are_some(tmp_path: Path) -> None:
     assert config["dataset"]["settings"]["masks"].endswith("photos/masks")
 
 
-def test_a_language_model_is_asked_where_there_is_a_server(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_language_model_is_asked_where_there_is_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw_photos(tmp_path / "photos", 20, "csv")
     for name in (module.KEY, module.ADDRESS):
         monkeypatch.delenv(name, raising=False)
@@ -110,10 +108,7 @@ def test_weights_say_which_network(tmp_path: Path) -> None:
         "mine.safetensors: the file name is not a timm network"
         in problems(tmp_path / "photos", weights_file=tmp_path / "mine.safetensors")[0]
     )
-    assert (
-        "does not fit resnet18"
-        in problems(tmp_path / "photos", weights_file=tmp_path / "resnet18.safetensors")[0]
-    )
+    assert "does not fit resnet18" in problems(tmp_path / "photos", weights_file=tmp_path / "resnet18.safetensors")[0]
     assert "not found" in problems(tmp_path / "photos", weights_file=tmp_path / "resnet50.safetensors")[0]
     config = proposed(tmp_path, tmp_path / "photos", weights_file=tmp_path / "resnet10t.mine.safetensors")
     assert config["methods"]["cam"]["model"]["backbone"]["name"] == "resnet10t"
@@ -158,10 +153,7 @@ def test_settings_that_will_not_do(tmp_path: Path) -> None:
     draw_photos(tmp_path / "photos", 20, "csv")
     assert "--name: 'a/b' names a folder" in problems(tmp_path / "photos", name="a/b")[0]
     assert "val_share: 2.0 is not between 0 and 1" in problems(tmp_path / "photos", val_share=2.0)[0]
-    assert (
-        "split val is empty; give it an image, or split otherwise"
-        in problems(tmp_path / "photos", val_share=0.0)[0]
-    )
+    assert "split val is empty; give it an image, or split otherwise" in problems(tmp_path / "photos", val_share=0.0)[0]
 
 
 def test_too_many_classes(tmp_path: Path) -> None:
@@ -178,11 +170,7 @@ def test_slow_machines_get_small_images(tmp_path: Path, monkeypatch: pytest.Monk
 
     def slow(config: dict[str, Any]) -> Any:
         networks, refinements, faults = real(config)
-        return (
-            {k: n.__class__(1e-3, n.stride, n.channels, 1) for k, n in networks.items()},
-            refinements,
-            faults,
-        )
+        return ({k: n.__class__(1e-3, n.stride, n.channels, 1) for k, n in networks.items()}, refinements, faults)
 
     monkeypatch.setattr(module, "measure", slow)
     config = proposed(tmp_path, tmp_path / "photos")

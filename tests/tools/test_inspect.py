@@ -34,9 +34,7 @@ def picture(artifact: Path, output: Path, **options: Any) -> np.ndarray:
         ("data/masks", {}),
     ],
 )
-def test_artifacts_become_pictures(
-    results: Any, tmp_path: Path, artifact: str, options: dict[str, Any]
-) -> None:
+def test_artifacts_become_pictures(results: Any, tmp_path: Path, artifact: str, options: dict[str, Any]) -> None:
     pixels = picture(results.root / artifact, tmp_path / "picture.png", **options)
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20
 
@@ -59,12 +57,9 @@ def test_metrics_and_losses(results: Any, tmp_path: Path) -> None:
     (results.root / "sheet.jpg").write_bytes(b"the contact sheet lies beside the metrics")
     assert picture(results.root, tmp_path / "metrics.png").std() > 10
     rows = [
-        f"{'warm' if i < 9 else 'main'},0,{i},0.1,{2 / (i + 1)},{1 / (i + 1)},{'' if i < 9 else 1}"
-        for i in range(20)
+        f"{'warm' if i < 9 else 'main'},0,{i},0.1,{2 / (i + 1)},{1 / (i + 1)},{'' if i < 9 else 1}" for i in range(20)
     ]
-    write_text(
-        tmp_path / "classifier/losses.csv", "\n".join(["phase,epoch,step,lr,loss,image,cluster", *rows])
-    )
+    write_text(tmp_path / "classifier/losses.csv", "\n".join(["phase,epoch,step,lr,loss,image,cluster", *rows]))
     assert picture(tmp_path / "classifier", tmp_path / "losses.png").std() > 10
 
 
@@ -81,17 +76,11 @@ def test_no_clusters_is_said(tmp_path: Path) -> None:
         ("data/dataset.json", {}, "not an artifact that can be drawn"),
         ("data/manifest.csv", {}, "not an artifact that can be drawn"),
         ("cam", {}, "nothing to draw in this folder"),
-        (
-            f"{RUN}/maps/000.safetensors",
-            {"image_id": "im9"},
-            "holds no image im9; it starts with im0, im1, im2",
-        ),
+        (f"{RUN}/maps/000.safetensors", {"image_id": "im9"}, "holds no image im9; it starts with im0, im1, im2"),
         (f"{RUN}/pseudo_masks/000", {"image_id": "im9"}, "holds no mask of im9; it starts with im0"),
     ],
 )
-def test_what_cannot_be_drawn(
-    results: Any, tmp_path: Path, artifact: str, options: dict[str, Any], words: str
-) -> None:
+def test_what_cannot_be_drawn(results: Any, tmp_path: Path, artifact: str, options: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
         inspect(results.root / artifact, tmp_path / "picture.png", **options)
     assert len(caught.value.problems) == 1 and "\n" not in caught.value.problems[0]

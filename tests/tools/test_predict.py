@@ -55,9 +55,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = build_segmenter("light_head", 4, MODEL)
     with torch.no_grad():  # so that every class wins somewhere
         network.head[-1].weight *= 50
-        network.head[-1].bias -= network.eval()(image_tensor(read_image(records[0].image))[None]).mean(
-            (0, 2, 3)
-        )
+        network.head[-1].bias -= network.eval()(image_tensor(read_image(records[0].image))[None]).mean((0, 2, 3))
     description = {"type": "light_head", "classes": list(CLASSES), "model": MODEL, "supervision": "labels"}
     write_json(above / "segmenter/model.json", description)
     write_weights(above / "segmenter/weights.safetensors", network.state_dict())
@@ -115,12 +113,7 @@ def test_settings_can_be_had_otherwise(run: Path, exported: Path, tmp_path: Path
     photos = [str(images_of(run))]
     predict(exported, photos, tmp_path / "out", scales=[1.0], flip=False, crf=False)
     segment(
-        run.parents[4] / "data/manifest.csv",
-        run / "segmenter",
-        tmp_path / "p",
-        shard="000",
-        scales=[1.0],
-        flip=False,
+        run.parents[4] / "data/manifest.csv", run / "segmenter", tmp_path / "p", shard="000", scales=[1.0], flip=False
     )
     assert masks_in(tmp_path / "out/masks") == masks_in(tmp_path / "p") != masks_in(run / "predictions/000")
 
@@ -133,20 +126,13 @@ def test_onnx_predicts_the_same_masks(run: Path, exported: Path, tmp_path: Path)
 
 
 def test_the_folder_holds_no_pickle_and_no_place(exported: Path) -> None:
-    assert {file.name for file in exported.iterdir()} == {
-        "README.md",
-        "config.json",
-        "model.onnx",
-        "model.safetensors",
-    }
+    assert {file.name for file in exported.iterdir()} == {"README.md", "config.json", "model.onnx", "model.safetensors"}
     config = read_json(exported / "config.json")
     assert config["classes"] == ["background", *CLASSES]
     assert config["palette"][:2] == [[0, 0, 0], [128, 0, 0]]
     assert config["multiple_of"] == 1 and config["onnx"]["size"] == "any"
     assert {key: config["prediction"][key] for key in PREDICTION} == PREDICTION
-    assert config["digests"] == {
-        name: digest(exported / name) for name in ("model.safetensors", "model.onnx")
-    }
+    assert config["digests"] == {name: digest(exported / name) for name in ("model.safetensors", "model.onnx")}
     header = (exported / "model.safetensors").read_bytes()
     assert json.loads(header[8 : 8 + int.from_bytes(header[:8], "little")])
     for name in ("README.md", "config.json"):
@@ -236,26 +222,14 @@ def test_a_corrupt_photo_among_others(
     assert pcc(*again).exit_code == 0
     assert {file: file.stat().st_mtime_ns for file in before} == before
     assert masks_in(tmp_path / "out/masks") == masks_in(run / "predictions/000")
-    assert {image["id"] for image in read_json(tmp_path / "out/images.json")["images"]} == {
-        "im0",
-        "im1",
-        "im2",
-    }
+    assert {image["id"] for image in read_json(tmp_path / "out/images.json")["images"]} == {"im0", "im1", "im2"}
 
 
 def test_two_folders_and_the_server_s_layout(run: Path, exported: Path, tmp_path: Path) -> None:
     for name in ("x", "y"):
         (tmp_path / "photos" / name).mkdir(parents=True)
         shutil.copy(images_of(run) / "im0.png", tmp_path / "photos" / name / "im0.png")
-    result = pcc(
-        "predict",
-        exported,
-        tmp_path / "photos/x",
-        tmp_path / "photos/y",
-        "--voc-test",
-        "--output",
-        tmp_path,
-    )
+    result = pcc("predict", exported, tmp_path / "photos/x", tmp_path / "photos/y", "--voc-test", "--output", tmp_path)
     assert result.exit_code == 0
     masks = tmp_path / "results/VOC2012/Segmentation/comp6_test_cls"
     assert {file.name for file in masks.iterdir()} == {"x__im0.png", "y__im0.png"}
@@ -303,9 +277,7 @@ def test_damaged_exports_are_one_line(exported: Path, tmp_path: Path) -> None:
         open_model(tmp_path / "model")
 
 
-def test_export_touches_no_folder_of_another_kind(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_export_touches_no_folder_of_another_kind(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/README.md").write_text("mine")
     result = pcc("export", run, "--output", tmp_path / "mine", "--no-onnx")

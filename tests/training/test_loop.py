@@ -26,11 +26,7 @@ class Linear(Trainable):
 
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:
         head = ParameterGroup(list(self.head.parameters()))
-        return (
-            [head]
-            if phase == "warmup"
-            else [head, ParameterGroup(list(self.encoder.parameters()), lr_scale=0.1)]
-        )
+        return [head] if phase == "warmup" else [head, ParameterGroup(list(self.encoder.parameters()), lr_scale=0.1)]
 
     def is_encoder_frozen(self, phase: str) -> bool:
         return phase == "warmup"

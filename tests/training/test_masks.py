@@ -28,9 +28,7 @@ def masks(folder: Path, **values: int) -> dict[str, Path]:
     return files
 
 
-def test_the_histogram_is_logged(
-    manifest: Manifest, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_histogram_is_logged(manifest: Manifest, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         check_training_masks(masks(tmp_path, im0=1, im1=2, im2=IGNORE), manifest)
     assert "masks of 3 images: background 50.0%, cat 16.7%, dog 16.7%, ignored 16.7%" in caplog.text

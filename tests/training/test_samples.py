@@ -104,9 +104,7 @@ def test_random_crops_may_scale_to_a_length(tiny_manifest: Callable[..., Path]) 
     [{"crop": "none"}, {"crop": "resized", "scale": (0.2, 0.9)}, {"crop": "random", "scale": (0.4, 1.7)}],
     ids=str,
 )
-def test_samples_are_those_of_the_plain_way(
-    tiny_manifest: Callable[..., Path], augmentation: dict[str, Any]
-) -> None:
+def test_samples_are_those_of_the_plain_way(tiny_manifest: Callable[..., Path], augmentation: dict[str, Any]) -> None:
     """To the bit: how bytes lie in memory, and what is handed on as bytes, changes no pixel."""
     data, size = samples(tiny_manifest(), 40, flip=False, **augmentation), [40, 40]
     record = data.records[0]
@@ -168,6 +166,4 @@ def test_policies_that_cannot_be(tiny_manifest: Callable[..., Path]) -> None:
 def test_image_tensor_resizes(tiny_manifest: Callable[..., Path]) -> None:
     record = samples(tiny_manifest()).records[0]
     assert image_tensor(read_image(record.image), (16, 48)).shape == (3, 16, 48)
-    assert (
-        0 <= image_tensor(read_image(record.image)).min() <= image_tensor(read_image(record.image)).max() <= 1
-    )
+    assert 0 <= image_tensor(read_image(record.image)).min() <= image_tensor(read_image(record.image)).max() <= 1

@@ -27,9 +27,7 @@ for word, following in zip(words, [*words[1:], ""], strict=True):
 output = Path(flags["--output"][0])
 files = [output / name for name in FILES.get(stage, [])] or [output]
 files += [
-    output / f"clusters_{Path(path).parent.name}.png"
-    for path in flags.get("--clusters", [])
-    if stage == "report"
+    output / f"clusters_{Path(path).parent.name}.png" for path in flags.get("--clusters", []) if stage == "report"
 ]
 files += [output / f"nouns_{Path(path).parts[-3]}.png" for path in flags.get("--nouns", [])]
 for file in [*files, *map(Path, flags.get("--figure", []))]:

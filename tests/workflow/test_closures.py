@@ -110,9 +110,7 @@ def fingerprints(folder: Path) -> dict[str, str]:
 def test_an_edit_reruns_what_depends_on_it(copy: Path, file: str, reruns: set[str]) -> None:
     before, path = fingerprints(copy), copy / "pcc" / file
     kept = path.read_text(encoding="utf-8")
-    path.write_text(
-        kept + ("int edited = 1;\n" if file.endswith(".h") else "\nEDITED = 1\n"), encoding="utf-8"
-    )
+    path.write_text(kept + ("int edited = 1;\n" if file.endswith(".h") else "\nEDITED = 1\n"), encoding="utf-8")
     after = fingerprints(copy)
     path.write_text(kept, encoding="utf-8")
     assert {stage for stage in STAGES if before[stage] != after[stage]} == reruns

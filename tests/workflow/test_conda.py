@@ -35,11 +35,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     for key in ("VIRTUAL_ENV", "PYTHONPATH"):
         environment.pop(key, None)
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", *words],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-m", "snakemake", *words], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return work, done.stderr

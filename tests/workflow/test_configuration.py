@@ -43,9 +43,7 @@ def test_defaults_are_filled_in() -> None:
 def test_lists_and_blocks_of_the_command_line_are_read_as_yaml() -> None:
     from snakemake.cli import parse_config
 
-    given = parse_config(
-        ["seeds=[0, 1]", "methods={pcc: {clusters: none, model: {top_k: 0.1}}}", "results=out"]
-    )
+    given = parse_config(["seeds=[0, 1]", "methods={pcc: {clusters: none, model: {top_k: 0.1}}}", "results=out"])
     assert typed(given) == {
         "seeds": [0, 1],
         "methods": {"pcc": {"clusters": "none", "model": {"top_k": 0.1}}},
@@ -95,10 +93,7 @@ def test_lists_and_blocks_of_the_command_line_are_read_as_yaml() -> None:
             {"methods": {"pcc": {"after": {"generator": "pcc"}}}},
             "methods.pcc.after: leads back to 'pcc'; a method cannot begin with itself",
         ),
-        (
-            {"experiments": [{"method": "pcc", "refinement": "argmax"}]},
-            "experiments.0: 'localization' is missing",
-        ),
+        ({"experiments": [{"method": "pcc", "refinement": "argmax"}]}, "experiments.0: 'localization' is missing"),
         (
             {"experiments": [{"method": "pcc", "localization": "cam", "segmenter": "light"}]},
             "experiments.0: 'refinement' is missing",

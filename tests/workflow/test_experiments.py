@@ -14,13 +14,7 @@ CONFIG = {
     "segmenters": {"light": {"model": {}, "prediction": {"flip": True}}},
     "experiments": [
         {"supervision": "labels", "method": "pcc", "localization": "cam", "refinement": "argmax"},
-        {
-            "supervision": "labels",
-            "method": "pcc",
-            "localization": "cam",
-            "refinement": "crf",
-            "segmenter": "light",
-        },
+        {"supervision": "labels", "method": "pcc", "localization": "cam", "refinement": "crf", "segmenter": "light"},
         {"supervision": "masks", "segmenter": "light"},
     ],
 }
@@ -66,11 +60,7 @@ def test_a_walk_is_told_with_the_labels_of_its_boundaries() -> None:
 
 def test_a_method_whose_epoch_masks_chose_makes_every_later_number_an_oracle() -> None:
     chosen = {"training": {"phases": [{"name": "match"}, {"name": "refine", "select": "masks"}]}}
-    methods = {
-        "first": chosen,
-        "second": {"after": {"generator": "first"}},
-        "pcc": {"training": {"phases": []}},
-    }
+    methods = {"first": chosen, "second": {"after": {"generator": "first"}}, "pcc": {"training": {"phases": []}}}
     config = {**CONFIG, "methods": methods}
     choices = branches(CONFIG)["pcc/seed-0/cam/crf/light"]
     assert scoring_settings(config, {**choices, "method": "second"})["oracle"]
@@ -90,11 +80,7 @@ def test_files_are_found_wherever_settings_name_them(tmp_path: Path) -> None:
     weights, folder = tmp_path / "w.safetensors", tmp_path / "data.d"
     weights.touch()
     folder.mkdir()
-    settings = {
-        "model": {"backbones": [{"weights": str(weights)}, {"weights": "hub"}]},
-        "root": str(folder),
-        "k": 3,
-    }
+    settings = {"model": {"backbones": [{"weights": str(weights)}, {"weights": "hub"}]}, "root": str(folder), "k": 3}
     assert files_in(settings) == [str(weights)]
     packaged = [files_in({"settings": {"classes": "voc12"}}), files_in({"nouns": "nouns", "name": "voc12"})]
     assert [[Path(path).name for path in paths] for paths in packaged] == [["voc12.yaml"], ["nouns.txt"]]

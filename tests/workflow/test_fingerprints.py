@@ -87,10 +87,4 @@ def test_rules_name_modules_that_exist() -> None:
 def test_real_stages_do_not_depend_on_the_parts_chosen_by_name(stage: str) -> None:
     closure = Code(Path(__file__).parents[2]).closure(f"pcc.stages.{stage}")
     assert f"pcc.stages.{stage}" in closure
-    assert not closure & {
-        "pcc.prototypes",
-        "pcc.refine.crf",
-        "pcc.methods.pcc",
-        "pcc.methods.cam",
-        "pcc.models.smp",
-    }
+    assert not closure & {"pcc.prototypes", "pcc.refine.crf", "pcc.methods.pcc", "pcc.methods.cam", "pcc.models.smp"}

@@ -82,9 +82,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture
 def edited(finished: Project):
     """The finished project; what a test edits is put back afterwards."""
-    kept = {
-        p: p.read_bytes() for p in [*finished.folder.glob("pcc/**/*.py"), finished.folder / "config.yaml"]
-    }
+    kept = {p: p.read_bytes() for p in [*finished.folder.glob("pcc/**/*.py"), finished.folder / "config.yaml"]}
     yield finished
     for path, content in kept.items():
         if path.read_bytes() != content:
@@ -115,9 +113,7 @@ def test_a_prompt_asks_the_language_model_again_and_nothing_else_does(edited: Pr
     methods = {**CONFIG["methods"], "asked": {"type": "pcc", "clusters": "llm"}}
     experiments = [*CONFIG["experiments"], {"method": "asked", "localization": "cam"}]
     edited.configure(CONFIG | {"methods": methods, "experiments": experiments})
-    assert "train: results/toy/asked" in " ".join(edited.pending()), (
-        "a new experiment runs on finished results"
-    )
+    assert "train: results/toy/asked" in " ".join(edited.pending()), "a new experiment runs on finished results"
     edited.snakemake()
     prompts = edited.folder / "pcc/resources/prompts/clusters.yaml"
     kept = prompts.read_text()
@@ -129,11 +125,7 @@ def test_a_prompt_asks_the_language_model_again_and_nothing_else_does(edited: Pr
 
 
 def test_a_walk_brings_its_boundaries_and_the_masks_they_are_learned_from(edited: Project) -> None:
-    walk = {
-        "type": "random_walk",
-        "beta": 8,
-        "boundary": {"labels": "crf", "model": {"width": 8}, "training": {}},
-    }
+    walk = {"type": "random_walk", "beta": 8, "boundary": {"labels": "crf", "model": {"width": 8}, "training": {}}}
     experiment = {"method": "pcc", "localization": "cam", "refinement": "walk"}
     changes = {
         "refinements": {**CONFIG["refinements"], "walk": walk},
@@ -143,9 +135,7 @@ def test_a_walk_brings_its_boundaries_and_the_masks_they_are_learned_from(edited
     edited.snakemake()
     run = "results/toy/pcc/seed-0/cam"
     called = {call["stage"]: call for call in calls(edited)}
-    assert called["train_boundary"]["--masks"] == [
-        f"{run}/crf/pseudo_masks/{shard}" for shard in ("000", "001")
-    ]
+    assert called["train_boundary"]["--masks"] == [f"{run}/crf/pseudo_masks/{shard}" for shard in ("000", "001")]
     assert json.loads(called["train_boundary"]["--settings"][0]) == {"model": {"width": 8}, "training": {}}
     assert called["boundaries"]["--network"] == [f"{run}/walk/boundary"]
     masks = [c for c in calls(edited) if c["--output"][0].startswith(f"{run}/walk/pseudo_masks")]
@@ -153,9 +143,7 @@ def test_a_walk_brings_its_boundaries_and_the_masks_they_are_learned_from(edited
         shard = Path(call["--output"][0]).name
         assert call["--boundaries"] == [f"{run}/walk/boundaries/{shard}.safetensors"]
     assert json.loads(masks[0]["--settings"][0]) == {"type": "random_walk", "beta": 8}
-    edited.configure(
-        CONFIG | {**changes, "refinements": {**changes["refinements"], "walk": {**walk, "beta": 9}}}
-    )
+    edited.configure(CONFIG | {**changes, "refinements": {**changes["refinements"], "walk": {**walk, "beta": 9}}})
     assert {job.split(":")[0] for job in edited.pending()} == {"pseudo_masks", "quality", "evaluate"}
 
 
@@ -179,10 +167,7 @@ def test_methods_begin_with_others_and_prompts_are_learned_once(edited: Project)
     folder = "results/toy/{}/seed-0/classifier"
     assert "--after" not in trained["pcc"]
     assert trained["prompts"]["--after"] == [f"generator={folder.format('pcc')}"]
-    assert trained["refined"]["--after"] == [
-        f"generator={folder.format('pcc')}",
-        f"prompts={folder.format('prompts')}",
-    ]
+    assert trained["refined"]["--after"] == [f"generator={folder.format('pcc')}", f"prompts={folder.format('prompts')}"]
     (named,) = [c for c in calls(edited) if c["stage"] == "nouns"]
     assert named["--output"] == ["results/toy/prompts/seed-0/nouns.csv"]
     words = edited.folder / "resources/nouns.txt"
@@ -192,14 +177,11 @@ def test_methods_begin_with_others_and_prompts_are_learned_once(edited: Project)
     words.write_text(kept)
     edited.configure(config(0.2))  # a new weight of the refinement
     assert {job.split("/seed-0")[0] for job in edited.pending()} == {
-        f"{stage}: results/toy/refined"
-        for stage in ("train", "localize", "pseudo_masks", "quality", "evaluate")
+        f"{stage}: results/toy/refined" for stage in ("train", "localize", "pseudo_masks", "quality", "evaluate")
     }
     edited.configure(config(0.05))
     module = edited.folder / "pcc/methods/pcc.py"  # the generator's code is the refined method's too
-    module.write_text(
-        module.read_text().replace("divide_by_maximum: bool = True", "divide_by_maximum: bool = False")
-    )
+    module.write_text(module.read_text().replace("divide_by_maximum: bool = True", "divide_by_maximum: bool = False"))
     pending = edited.pending()
     assert any(job.startswith("localize: results/toy/refined") for job in pending)
 
@@ -274,19 +256,13 @@ def test_one_changed_number_reruns_from_there_on(edited: Project) -> None:
 
 def test_data_without_masks_ends_with_the_last_artifact(edited: Project) -> None:
     edited.configure({**CONFIG, "scoring": {"splits": ["val"]}})
-    summary = [
-        line for line in edited.snakemake("-n", "--forceall").splitlines() if line.startswith("evaluate ")
-    ]
+    summary = [line for line in edited.snakemake("-n", "--forceall").splitlines() if line.startswith("evaluate ")]
     assert summary
     assert summary[0].split()[1] == "2"
 
 
 def test_a_configfile_stands_alone(edited: Project, tmp_path: Path) -> None:
-    other = {
-        **CONFIG,
-        "dataset": {"name": "other", "format": "shapes"},
-        "experiments": CONFIG["experiments"][:1],
-    }
+    other = {**CONFIG, "dataset": {"name": "other", "format": "shapes"}, "experiments": CONFIG["experiments"][:1]}
     file = tmp_path / "other.yaml"
     file.write_text(yaml.safe_dump(other))
     pending = edited.pending("--configfile", str(file))

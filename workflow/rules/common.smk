@@ -90,9 +90,7 @@ def used_clusters():
     chosen = {branch["method"] for branch in BRANCHES.values() if branch["method"]}
     methods = {behind for name in chosen for behind in methods_behind(config["methods"], name)}
     used = {config["methods"][method]["clusters"] for method in methods} | {config["scoring"]["clusters"]}
-    return [
-        n for n, chosen in config["clusters"].items() if n in used and chosen.get("provider", n) != "none"
-    ]
+    return [n for n, chosen in config["clusters"].items() if n in used and chosen.get("provider", n) != "none"]
 
 
 def trainings():
@@ -116,9 +114,7 @@ def trainings():
 
 def losses():
     folders = {rule_name: folder for folder, rule_name in NETWORKS.items()}
-    return [
-        f"<results>/{branch}/{folders[rule_name]}/losses.csv" for branch, rule_name in trainings().items()
-    ]
+    return [f"<results>/{branch}/{folders[rule_name]}/losses.csv" for branch, rule_name in trainings().items()]
 
 
 def report_figures():

@@ -56,17 +56,11 @@ def explain(error: ValidationError) -> list[str]:
     match error.validator:
         case "additionalProperties":
             allowed = error.schema["properties"]
-            return [
-                f"{where}: unknown key '{k}'; allowed: {', '.join(allowed)}"
-                for k in given
-                if k not in allowed
-            ]
+            return [f"{where}: unknown key '{k}'; allowed: {', '.join(allowed)}" for k in given if k not in allowed]
         case "required":
             return [f"{where}: '{key}' is missing" for key in rule if key not in given]
         case "type":
-            return [
-                f"{where}: {given!r} must be of type {' or '.join([rule] if isinstance(rule, str) else rule)}"
-            ]
+            return [f"{where}: {given!r} must be of type {' or '.join([rule] if isinstance(rule, str) else rule)}"]
         case "enum":
             return [f"{where}: {given!r} must be one of {', '.join(rule)}"]
         case "not":
@@ -117,9 +111,7 @@ def incomplete(config: Mapping[str, Any]) -> Iterator[str]:
         given = [step in experiment for step in CHAIN]
         if experiment["supervision"] == "masks" and given != [False, False, False, True]:
             yield f"experiments.{i}: 'supervision: masks' takes a segmenter and nothing else"
-        if experiment["supervision"] == "labels" and (
-            not all(given[:2]) or given != sorted(given, reverse=True)
-        ):
+        if experiment["supervision"] == "labels" and (not all(given[:2]) or given != sorted(given, reverse=True)):
             yield f"experiments.{i}: '{CHAIN[given.index(False)]}' is missing"
 
 
@@ -132,9 +124,7 @@ def unknown_modules(config: Mapping[str, Any], root: Path) -> Iterator[str]:
             choices.append((f"{block.key}.{name}.{block.names_module}", block.package, block.defines, module))
     for where, package, defines, module in choices:
         files = sorted(root.joinpath(*package.split(".")).glob("*.py"))
-        allowed = [
-            f.stem for f in files if re.search(rf"^{defines}", f.read_text(encoding="utf-8"), re.MULTILINE)
-        ]
+        allowed = [f.stem for f in files if re.search(rf"^{defines}", f.read_text(encoding="utf-8"), re.MULTILINE)]
         if module not in allowed:
             yield f"{where}: no '{module}' in {package}; allowed: {', '.join(allowed)}"
 

@@ -47,9 +47,7 @@ rule report:
         metrics=expand("<results>/{branch}/metrics.json", branch=scored_branches()),
         losses=losses(),
         clusters=expand("<results>/clusters/{clusters}/clusters.json", clusters=used_clusters()),
-        nouns=expand(
-            "<results>/{method}/seed-{seed}/nouns.csv", method=methods_with_nouns(), seed=config["seeds"]
-        ),
+        nouns=expand("<results>/{method}/seed-{seed}/nouns.csv", method=methods_with_nouns(), seed=config["seeds"]),
     output:
         summary=report(
             "<results>/summary.csv",

@@ -57,9 +57,7 @@ class Code:
         if name.split(".")[0] != self.package:
             return None
         path = self.root.joinpath(*name.split("."))
-        return next(
-            (p for p in (path.with_name(f"{path.name}.py"), path / "__init__.py") if p.is_file()), None
-        )
+        return next((p for p in (path.with_name(f"{path.name}.py"), path / "__init__.py") if p.is_file()), None)
 
     def _parse(self, name: str) -> tuple[tuple[str, ...], str]:
         """Imports of a module; its Python and C++ source without comments, docstrings and formatting."""

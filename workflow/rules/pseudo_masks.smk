@@ -26,9 +26,7 @@ rule pseudo_masks:
         runtime=lambda wildcards, attempt: 120 * attempt,
         device=lambda wildcards: 1 if boundary(wildcards) else 0,  # random walks use a GPU
     params:
-        boundaries=lambda wildcards, input: [
-            f"--boundaries={path}" for path in input.boundaries and [input.boundaries]
-        ],
+        boundaries=lambda wildcards, input: [f"--boundaries={path}" for path in input.boundaries and [input.boundaries]],
         settings=lambda wildcards: as_json(refinement_settings(wildcards)),
         code=lambda wildcards: code_of("pcc.stages.pseudo_masks", module_of("refinement", wildcards)),
     shell:

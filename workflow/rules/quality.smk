@@ -4,13 +4,9 @@
 rule quality:
     input:
         manifest="<results>/data/manifest.csv",
-        clusters=lambda wildcards: "<results>/clusters/{}/clusters.json".format(
-            entry("method", wildcards)["clusters"]
-        ),
+        clusters=lambda wildcards: "<results>/clusters/{}/clusters.json".format(entry("method", wildcards)["clusters"]),
         maps=lambda wildcards: artifacts("{method}/seed-{seed}/{localization}".format(**wildcards)),
-        masks=lambda wildcards: artifacts(
-            "{method}/seed-{seed}/{localization}/{refinement}".format(**wildcards)
-        ),
+        masks=lambda wildcards: artifacts("{method}/seed-{seed}/{localization}/{refinement}".format(**wildcards)),
     output:
         ensure("<results>/{method}/seed-{seed}/{localization}/{refinement}/quality.csv", non_empty=True),
     log:
@@ -24,9 +20,7 @@ rule quality:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=60,
     params:
-        files=lambda wildcards, input: [
-            f"--{kind}={path}" for kind in ("maps", "masks") for path in input[kind]
-        ],
+        files=lambda wildcards, input: [f"--{kind}={path}" for kind in ("maps", "masks") for path in input[kind]],
         code=code_of("pcc.stages.quality"),
     shell:
         "python -m pcc quality --manifest {input.manifest:q} --clusters {input.clusters:q} {params.files:q}"

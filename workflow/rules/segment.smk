@@ -25,8 +25,7 @@ rule train_segmenter:
         device=1,
     params:
         folder=subpath(output.weights, parent=True),
-        masks=lambda wildcards, input: [f"--masks={folder}" for folder in input.masks]
-        or "--supervision=masks",
+        masks=lambda wildcards, input: [f"--masks={folder}" for folder in input.masks] or "--supervision=masks",
         seed=lambda wildcards: BRANCHES[wildcards.branch]["seed"],
         settings=lambda wildcards: as_json(entry("segmenter", wildcards, "type", "model", "training")),
         code=lambda wildcards: code_of("pcc.stages.train_segmenter", module_of("segmenter", wildcards)),

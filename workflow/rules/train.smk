@@ -10,9 +10,7 @@ rule train:
             for file in ("weights.safetensors", "model.json")
         ],
         manifest="<results>/data/manifest.csv",
-        clusters=lambda wildcards: "<results>/clusters/{}/clusters.json".format(
-            entry("method", wildcards)["clusters"]
-        ),
+        clusters=lambda wildcards: "<results>/clusters/{}/clusters.json".format(entry("method", wildcards)["clusters"]),
     # Files, not their folder: Snakemake deletes outputs before a rerun, but the checkpoint beside them must stay.
     output:
         weights=ensure("<results>/{method}/seed-{seed}/classifier/weights.safetensors", non_empty=True),
@@ -33,8 +31,7 @@ rule train:
     params:
         folder=subpath(output.weights, parent=True),
         after=lambda wildcards, input: [
-            f"--after={role}={Path(weights).parent}"
-            for role, weights in zip(begins_with(wildcards), input.after[::2])
+            f"--after={role}={Path(weights).parent}" for role, weights in zip(begins_with(wildcards), input.after[::2])
         ],
         settings=lambda wildcards: as_json(entry("method", wildcards, "type", "model", "training")),
         code=lambda wildcards: code_of("pcc.stages.train", *method_modules(wildcards)),

@@ -58,13 +58,7 @@ class Settings:
     descriptions: str | None = None
 
     def __post_init__(self) -> None:
-        counts = (
-            self.samples - 1,
-            self.names_per_request - 1,
-            self.max_rounds,
-            self.max_repairs,
-            self.max_retries,
-        )
+        counts = (self.samples - 1, self.names_per_request - 1, self.max_rounds, self.max_repairs, self.max_retries)
         if min(counts) < 0:
             raise InputError(
                 f"{WHERE}: samples and names_per_request start at 1, max_rounds, max_repairs and max_retries at 0"
@@ -138,9 +132,7 @@ def read_prompts(task: Task, chosen: Settings) -> Prompts:
     """
     descriptions = chosen.descriptions
     told = {} if descriptions is None else read_yaml(Path(descriptions))
-    faults = [
-        f"{descriptions}: '{name}' is none of the class names" for name in told if name not in task.names
-    ]
+    faults = [f"{descriptions}: '{name}' is none of the class names" for name in told if name not in task.names]
     faults += [
         f"{descriptions}: the description of '{name}' is not one line of text"
         for name, text in told.items()

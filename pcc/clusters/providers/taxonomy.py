@@ -11,7 +11,5 @@ def propose(task: Task) -> Proposal:
         InputError: the data set has none.
     """
     if not task.taxonomy:
-        raise InputError(
-            "clusters: the data set has no taxonomy; give it one, or choose another provider (file, none)"
-        )
+        raise InputError("clusters: the data set has no taxonomy; give it one, or choose another provider (file, none)")
     return Proposal(task.taxonomy)
