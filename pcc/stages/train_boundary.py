@@ -1,17 +1,15 @@
 """Train the boundary network of the random walk on confident pseudo masks."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from pcc.data.manifest import Manifest
 from pcc.models.boundary import BoundaryNetwork
 from pcc.runtime.errors import call_with
 from pcc.runtime.stage import stage
-from pcc.training.masks import check_training_masks, pseudo_masks_of
-from pcc.training.run import train_to
+from pcc.training.masks import pseudo_masks_of, train_on_masks
 
 
 @stage
@@ -37,17 +35,12 @@ def train_boundary(
         threads: CPU threads.
     """
     data = Manifest.read(manifest)
-    records = data.select(split="train")
-    files = pseudo_masks_of(records, masks)
-    check_training_masks(files, data)
-    torch.manual_seed(seed)
-    train_to(
+    train_on_masks(
         output,
-        call_with(BoundaryNetwork, model, "boundary.model"),
+        partial(call_with, BoundaryNetwork, model, "boundary.model"),
         {"type": "boundary", "model": model},
         data=data,
-        records=records,
-        masks=files,
+        masks=pseudo_masks_of(data.select(split="train"), masks),
         training=training,
         inputs=[manifest, *masks],
         seed=seed,

@@ -1,17 +1,15 @@
 """Train the segmenter on pseudo masks, or on ground-truth masks as the fully supervised baseline."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
-
-import torch
 
 from pcc.data.manifest import Manifest, Record
 from pcc.models.segmenter import build_segmenter
 from pcc.runtime.errors import InputError
 from pcc.runtime.stage import stage
-from pcc.training.masks import check_training_masks, pseudo_masks_of
-from pcc.training.run import train_to
+from pcc.training.masks import pseudo_masks_of, train_on_masks
 
 
 @stage
@@ -41,20 +39,13 @@ def train_segmenter(
         threads: CPU threads.
     """
     data = Manifest.read(manifest)
-    records = data.select(split="train")
-    files = _ground_truth(records) if supervision == "masks" else pseudo_masks_of(records, masks)
-    records = [record for record in records if record.image_id in files]
-    check_training_masks(files, data)
-    torch.manual_seed(seed)
-    segmenter = build_segmenter(type, data.dataset.num_classes, model)
-    description = {"type": type, "classes": list(data.dataset.classes), "model": model, "supervision": supervision}
-    train_to(
+    records, names = data.select(split="train"), list(data.dataset.classes)
+    train_on_masks(
         output,
-        segmenter,
-        description,
+        partial(build_segmenter, type, data.dataset.num_classes, model),
+        {"type": type, "classes": names, "model": model, "supervision": supervision},
         data=data,
-        records=records,
-        masks=files,
+        masks=_ground_truth(records) if supervision == "masks" else pseudo_masks_of(records, masks),
         training=training,
         inputs=[manifest, *masks],
         seed=seed,

@@ -1,15 +1,47 @@
-"""Checks of training masks: value range, coverage, class histogram."""
+"""Training on masks: which ones, their checks (value range, coverage, class histogram), and the training itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from pcc.artifacts.masks import read_mask
 from pcc.data.manifest import Manifest, Record
 from pcc.ids import BACKGROUND, IGNORE
 from pcc.runtime.errors import InputError
 from pcc.runtime.progress import log
+from pcc.trainable import Trainable
+from pcc.training.run import train_to
+
+
+def train_on_masks(
+    output: Path,
+    build: Callable[[], Trainable],
+    description: Mapping[str, Any],
+    *,
+    data: Manifest,
+    masks: Mapping[str, Path],
+    seed: int,
+    **settings: Any,
+) -> None:
+    """Check the masks, build the network from ``seed``, and train it on the images that have one.
+
+    Args:
+        output: see `train_to`; ``description`` and ``settings`` too.
+        build: makes the network.
+        data: the data set.
+        masks: mask by image id.
+        seed: seed of initial weights, order and augmentation.
+
+    Raises:
+        InputError: see `check_training_masks`.
+    """
+    check_training_masks(masks, data)
+    torch.manual_seed(seed)
+    records = [record for record in data.select(split="train") if record.image_id in masks]
+    train_to(output, build(), description, data=data, records=records, masks=masks, seed=seed, **settings)
 
 
 def check_training_masks(files: Mapping[str, Path], manifest: Manifest) -> None:
