@@ -4,7 +4,7 @@ Class colours are PASCAL VOC's, so that a mask looks the same here as in the fie
 safe for colour-blind readers, hence white outlines, and names beside every colour.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -13,22 +13,22 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.transforms import offset_copy
 
-from pcc.figures.canvas import TEXT, new_figure
+from pcc.figures.canvas import LABEL, LEGEND, SMALL, finish, new_figure
 from pcc.ids import IGNORE, palette
 
 HEAT = "inferno"
 ERRORS = {"missed": "#0072B2", "invented": "#E69F00", "wrong class": "#CC79A7", "ignored": "#e0e0c0"}
-# Inches.
-CELL, GAP, LABEL = (2.4, 1.8), 0.08, 0.3
-LEGEND_LINE, LEGEND_ENTRY = 0.21, 1.45
+CELL = (2.4, 1.8)  # inches of one image
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a contact sheet: a label above as many pictures as there are columns."""
+    """One row of a contact sheet: a label above one image per column."""
 
     label: str
     cells: tuple[UInt8[np.ndarray, "_ _ 3"], ...]
@@ -83,8 +83,8 @@ def class_legend(classes: Sequence[str], ids: Sequence[int]) -> dict[str, str]:
         classes: names by class id, background first.
         ids: what occurs in the masks shown.
     """
-    names = {i: "ignored" if i == IGNORE else classes[i] if i < len(classes) else f"class {i}" for i in ids if i > 0}
-    return {names[i]: f"#{_table()[i].tobytes().hex()}" for i in sorted(names)}
+    names = [*classes, *(f"class {i}" for i in range(len(classes), IGNORE)), "ignored"]
+    return {names[i]: f"#{_table()[i].tobytes().hex()}" for i in sorted(ids) if i > 0}
 
 
 def contact_sheet(
@@ -95,80 +95,49 @@ def contact_sheet(
     scale: str | None = None,
     zoom: float = 1.0,
 ) -> Figure:
-    """Rows of pictures under column titles, with the legend at the foot.
+    """Rows of images under column titles, with the legend at the bottom.
 
     Args:
         rows: one per image.
         columns: title of each column.
         legend: name → colour.
-        title: of the figure.
+        title: heading.
         scale: what a heat colour stands for; None where no heat is shown.
-        zoom: size of the pictures, as a factor.
+        zoom: factor on the size of the images.
     """
-    width = max(len(columns) * (CELL[0] * zoom + GAP), 5.0)
-    per_line = max(1, int(width // LEGEND_ENTRY))
-    foot = -(-len(legend) // per_line) * LEGEND_LINE + (0.5 if scale else 0.0)
-    figure = new_figure(width, 1.0 + len(rows) * (CELL[1] * zoom + LABEL) + foot, title)
-    parts: Any = figure.subfigures(len(rows) + 1, 1, height_ratios=[1.0] * len(rows) + [0.2 if scale else 0.01])
-    *lines, bar = parts
-    for number, (line, row) in enumerate(zip(lines, rows, strict=True)):
-        line.suptitle(row.label, x=0.02, ha="left", fontsize=TEXT["small"])
-        grid = [*line.subplots(1, len(columns), squeeze=False)[0]]
-        _draw(grid, row.cells, columns if number == 0 else ())
+    rows = rows or [Row("no images", ())]
+    # The gap has room for the rows' labels. They are the figure's texts, which take no part in the layout.
+    figure, grid = new_figure(len(rows) * len(columns), len(columns), row_gap=0.24)
+    for axes, name in zip(grid, columns, strict=False):
+        axes.set_title(name, loc="left", pad=16, fontsize=LABEL, color="#444444")
+    for number, row in enumerate(rows):
+        line = grid[number * len(columns) :][: len(columns)]
+        _show(line, row.cells)
+        above = offset_copy(line[0].transAxes, figure, y=4, units="points")
+        figure.text(0, 1, row.label, transform=above, fontsize=SMALL)
     if scale:
-        _colour_bar(bar, scale)
-    patches = [
-        Patch(facecolor=colour, edgecolor="#555555", linewidth=0.4, label=name) for name, colour in legend.items()
-    ]
-    if patches:
-        small = {"fontsize": TEXT["small"], "handlelength": 1.2, "columnspacing": 1.2}
-        figure.legend(handles=patches, ncols=per_line, loc="outside lower left", frameon=False, **small)
-    return figure
+        _colour_bar(grid[-len(columns)], scale)
+    if legend:
+        patches = [Patch(facecolor=c, edgecolor="#555555", linewidth=0.4, label=n) for n, c in legend.items()]
+        per_line = max(1, int(len(columns) * CELL[0] * zoom / (0.4 + 0.06 * max(map(len, legend)))))
+        figure.legend(handles=patches, ncols=per_line, loc="outside lower left", handlelength=1.2, **LEGEND)
+    return finish(figure, title, CELL[0] * zoom, CELL[1] * zoom)
 
 
-def heat_maps(
-    image: UInt8[np.ndarray, "H W 3"], maps: Mapping[str, Float[np.ndarray, "H W"]], title: str, columns: int = 4
-) -> Figure:
-    """The image beside one heat map per name, with the scale at the foot.
-
-    Args:
-        image: RGB.
-        maps: name → values in [0, 1] at the image's size.
-        title: of the figure.
-        columns: pictures on a line.
-    """
-    pictures = {"image": image, **{name: heat(image, values) for name, values in maps.items()}}
-    columns = min(columns, len(pictures))
-    lines = -(-len(pictures) // columns)
-    figure = new_figure(max(columns * (CELL[0] + GAP), 5.0), 1.0 + lines * (CELL[1] + LABEL), title)
-    parts: Any = figure.subfigures(2, 1, height_ratios=[lines, 0.2])
-    above, bar = parts
-    grid = [*above.subplots(lines, columns, squeeze=False).flat]
-    _draw(grid, list(pictures.values()), list(pictures))
-    _colour_bar(bar, "value of the map")
-    return figure
-
-
-def _draw(grid: Sequence[Axes], pictures: Sequence[np.ndarray], titles: Sequence[str]) -> None:
-    """A picture in each of the axes; the rest is removed."""
-    for axes, picture in zip(grid, pictures, strict=False):
-        axes.imshow(picture, interpolation="antialiased")
-    for axes, name in zip(grid, titles, strict=False):
-        axes.set_title(name, fontsize=TEXT["label"], color="#444444")
+def _show(grid: Sequence[Axes], images: Iterable[UInt8[np.ndarray, "_ _ 3"]]) -> None:
     for axes in grid:
         axes.set_axis_off()
-        axes.set_anchor("N")
-    for axes in grid[len(pictures) :]:
-        axes.remove()
+    for axes, image in zip(grid, images, strict=False):
+        axes.imshow(image, interpolation="antialiased")
+        axes.set_anchor("NW")
 
 
-def _colour_bar(part: SubFigure, label: str) -> None:
-    """A horizontal bar of the heat colours from 0 to 1 with its meaning beside it."""
-    axes = part.add_axes((0.04, 0.55, 0.2, 0.3))
-    axes.imshow(np.linspace(0, 1, 256)[None], aspect="auto", cmap=HEAT, extent=(0, 1, 0, 1))
-    axes.set(yticks=[], xticks=[0, 0.5, 1])
-    axes.tick_params(labelsize=TEXT["small"], length=2, pad=1)
-    part.text(0.26, 0.7, label, va="center", fontsize=TEXT["small"])
+def _colour_bar(axes: Axes, label: str) -> None:
+    """The heat colours from 0 to 1 below the axes, with their meaning."""
+    place: Any = {"location": "bottom", "anchor": (0, 1), "panchor": False, "shrink": 0.6, "aspect": 12}
+    bar = axes.figure.colorbar(ScalarMappable(cmap=HEAT), ax=axes, ticks=[0, 0.5, 1], **place)
+    bar.ax.tick_params(labelsize=SMALL, length=2, pad=1)
+    bar.set_label(label, loc="left", fontsize=SMALL)
 
 
 def borders(mask: UInt8[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
@@ -177,3 +146,23 @@ def borders(mask: UInt8[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
     border[:, 1:] |= mask[:, 1:] != mask[:, :-1]
     border[1:] |= mask[1:] != mask[:-1]
     return border
+
+
+def heat_maps(
+    image: UInt8[np.ndarray, "H W 3"], maps: Mapping[str, Float[np.ndarray, "H W"]], title: str, columns: int = 4
+) -> Figure:
+    """The image beside one heat map per name, with the colour scale at the bottom.
+
+    Args:
+        image: RGB.
+        maps: name → values in [0, 1] at the image's size.
+        title: heading.
+        columns: images per row.
+    """
+    named = {"image": image, **{name: heat(image, values) for name, values in maps.items()}}
+    figure, grid = new_figure(len(named), columns)
+    _show(grid, named.values())
+    for axes, name in zip(grid, named, strict=True):
+        axes.set_title(name, loc="left", fontsize=LABEL, color="#444444")
+    _colour_bar(grid[(len(named) - 1) // columns * columns], "value of the map")
+    return finish(figure, title, *CELL)

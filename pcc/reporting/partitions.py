@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from pcc.clusters.partition import CUT, adjusted_rand_index, co_association, members, tree, variation_of_information
 from pcc.figures import charts
-from pcc.figures.partitions import co_association_map
 from pcc.runtime.files import read_json
 
 
@@ -24,7 +23,7 @@ def clusters_figure(path: Path) -> Figure:
         return charts.partition({c["name"]: c["members"] for c in stored["clusters"]}, title)
     together = co_association(samples, names)
     title += f"\n{len(samples)} samples, agreement {stored['agreement']:.2f}, {len(stored['clusters'])} clusters"
-    return co_association_map(together, tree(together), names, CUT, title)
+    return charts.co_association_map(together, tree(together), names, CUT, title)
 
 
 def comparison_table(paths: Sequence[Path]) -> pd.DataFrame:

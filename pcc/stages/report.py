@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from pcc.artifacts.losses import LOSS_COLUMNS
 from pcc.figures import charts
 from pcc.figures.canvas import save
-from pcc.figures.nouns import nearest_nouns
 from pcc.reporting.costs import by_stage, disk, times
 from pcc.reporting.failures import Experiment, best_of_last_step
 from pcc.reporting.partitions import clusters_figure, comparison_table
@@ -185,7 +184,7 @@ def _noun_figures(nouns: Sequence[Path]) -> dict[str, Figure]:
                 for name, found in table.groupby("class", sort=False)
             ]
             title = f"Nearest nouns of the learned prompts: {method}, {seed.replace('-', ' ')}"
-            figures[method] = nearest_nouns(rows, title)
+            figures[method] = charts.nearest_nouns(rows, title)
     return figures
 
 

@@ -41,8 +41,8 @@ ALLOWED = {
     "evaluate": f"{MANIFEST} artifacts.clusters artifacts.maps artifacts.masks configuration data.images "
     "figures.canvas figures.pictures maps metrics quality reporting.sheets runtime.parallel "
     "scoring.counting scoring.oracle",
-    "report": "artifacts.losses clusters.partition configuration figures.canvas figures.charts figures.nouns "
-    "figures.partitions reporting.costs reporting.failures reporting.partitions reporting.tables reporting.text "
+    "report": "artifacts.losses clusters.partition configuration figures.canvas figures.charts "
+    "reporting.costs reporting.failures reporting.partitions reporting.tables reporting.text "
     "results",
 }
 WITHOUT_PROVENANCE = ("nouns", "report")
