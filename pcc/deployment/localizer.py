@@ -51,7 +51,8 @@ class Localizer:
         precision: Precision = "no",
     ) -> None:
         self.localization = localization.eval().requires_grad_(False).to(device())
-        self.classes, self.image_size, self.resize, self.precision = (tuple(classes), image_size, resize, precision)
+        self.classes, self.image_size = tuple(classes), image_size
+        self.resize, self.precision = resize, precision
         keep_freed_memory()
         if resolve_precision(precision) == "no":
             _fold_batch_norms(localization)
@@ -80,8 +81,8 @@ class Localizer:
             InputError: no trained classifier, or settings that do not fit.
         """
         folder = Path(classifier)
-        trained = read_json(folder / "provenance.json")["settings"]["training"] if image_size == "trained" else {}
         method = load_classifier(folder)
+        side = _trained_size(folder) if image_size == "trained" else image_size
         localization = call_with(
             load_attribute("pcc.localizations", type, "Localization", "localizations: type"),
             settings,
@@ -90,7 +91,6 @@ class Localizer:
             multiple_of=method.backbone.multiple_of,
         )
         classes = read_description(folder)["classes"]
-        side = trained["image_size"] if image_size == "trained" else image_size
         return Localizer(localization, classes, image_size=side, resize=resize, precision=precision)
 
     def __call__(self, image: Picture, labels: Sequence[str]) -> Maps:
@@ -136,6 +136,13 @@ class Localizer:
             alike = {name: tuple(views[number, classes].tolist()) for name, views in agreements.items()}
             found.append(Maps(tuple(classes), values[number, classes], size, alike))
         return found
+
+
+def _trained_size(folder: Path) -> int:
+    file = folder / "provenance.json"
+    if not file.is_file():
+        raise InputError(f"{file}: not found, so the training's image size is unknown; set image_size")
+    return int(read_json(file)["settings"]["training"]["image_size"])
 
 
 def _fold_batch_norms(localization: Localization) -> None:

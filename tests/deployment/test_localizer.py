@@ -1,5 +1,6 @@
 """Maps from Python, as the workflow extracts them."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +38,16 @@ def test_a_class_it_does_not_know_is_one_line(example_models: dict[str, Path], t
     image = Manifest.read(tiny_manifest()).records[0].image
     with pytest.raises(InputError, match="unknown class 'cow'; the classifier knows cat, dog, boat"):
         Localizer.load(example_models["classifier"])(image, ["cow"])
+
+
+def test_a_folder_without_a_classifier_or_its_provenance_is_one_line(
+    example_models: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="no trained network"):
+        Localizer.load(tmp_path)
+    copy = tmp_path / "classifier"
+    shutil.copytree(example_models["classifier"], copy)
+    (copy / "provenance.json").unlink()
+    with pytest.raises(InputError, match=r"provenance.json: not found, .*; set image_size"):
+        Localizer.load(copy)
+    assert Localizer.load(copy, image_size=32).input_size((9, 9)) == (32, 32)
