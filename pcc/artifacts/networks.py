@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from pcc.artifacts.tensors import write_tensors
 from pcc.runtime.errors import InputError
-from pcc.runtime.files import atomic_path, read_json
+from pcc.runtime.files import read_json
 
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 N = TypeVar("N", bound=nn.Module)
@@ -16,8 +17,7 @@ N = TypeVar("N", bound=nn.Module)
 
 def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
     """Write a state dict as safetensors."""
-    with atomic_path(path) as temporary:
-        save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, temporary)
+    write_tensors(path, weights)
 
 
 def read_description(folder: Path) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The key of a stage's job and its provenance.json."""
 
+import hashlib
+import os
 import platform
 import resource
 import subprocess
@@ -10,14 +12,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pcc.runtime.errors import InputError
 from pcc.runtime.files import digest, write_json
+from pcc.runtime.ownership import check_unchanged, digests_of, files_of, record_path
 from pcc.runtime.stage import current_call
 
 VERSIONED = ("pcc", "torch", "torchvision", "timm", "numpy", "pydensecrf2", "snakemake")
 
 
 class Job:
-    """Settings, inputs and code of the running stage; inputs are hashed once.
+    """Settings, inputs and code of the running stage; inputs are hashed once, and compared with their own records.
 
     Args:
         settings: resolved settings.
@@ -26,6 +30,9 @@ class Job:
 
     Attributes:
         key: everything that the artifact depends on.
+
+    Raises:
+        InputError: an input is missing, damaged or was changed after its stage wrote it.
     """
 
     def __init__(self, settings: Mapping[str, Any], inputs: Sequence[Path], **details: Any) -> None:
@@ -33,22 +40,27 @@ class Job:
         self.key: dict[str, Any] = {
             **details,
             "settings": settings,
-            "inputs": {str(path): digest(path) for path in inputs},
+            "inputs": {str(path): _checked_digest(path) for path in inputs},
             "code": self.call.code,
         }
 
-    def write_provenance(self, path: Path, **details: Any) -> None:
-        """Write the key, revision, versions, device, time and memory.
+    def write_provenance(self, output: Path, files: Sequence[Path] | None = None, **details: Any) -> None:
+        """Write the key, digests of what was written, revision, versions, device, time and memory.
 
         Args:
-            path: provenance file.
+            output: the artifact, a file or a folder; its record is `record_path`.
+            files: what the stage wrote; None: ``output``, or all files in it.
             details: further entries.
         """
+        record = record_path(output)
+        written = files_of(output) if files is None else files
         write_json(
-            path,
+            record,
             {
+                "stage": self.call.stage,
                 **self.key,
                 **details,
+                "files": {os.path.relpath(file, record.parent): digest(file) for file in written},
                 "git": _git_revision(),
                 "versions": _versions(),
                 "device": _device(),
@@ -56,6 +68,17 @@ class Job:
                 "peak_memory_mb": round(_peak_memory(), 1),
             },
         )
+
+
+def _checked_digest(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's files without its record."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; run the stage that writes it")
+    found = digests_of(path)
+    check_unchanged(path, found)
+    if path.is_file():
+        return found[path.name]
+    return hashlib.sha256("".join(f"{name}\0{value}\n" for name, value in found.items()).encode()).hexdigest()
 
 
 def _versions() -> dict[str, str]:

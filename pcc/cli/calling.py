@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pcc.cli.failures import explained
 from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.launch import launch, wanted_processes
 
@@ -94,12 +95,17 @@ def _sign_up(command: Command, room: str, shared: Mapping[str, tuple[Any, Any]])
 
 @contextmanager
 def user_errors(command: str) -> Iterator[None]:
-    """Turn `InputError` into its lines on standard error and exit code 2."""
+    """Turn `InputError`, and what the machine refuses, into lines on standard error and exit code 2."""
     try:
         yield
     except InputError as error:
         for problem in error.problems:
             typer.echo(f"pcc {command}: {problem}", err=True)
+        raise typer.Exit(2) from None
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+        if (line := explained(error)) is None:
+            raise
+        typer.echo(f"pcc {command}: {line}", err=True)
         raise typer.Exit(2) from None
 
 

@@ -6,6 +6,7 @@ foreground classes is class id i + 1. ``num_classes`` counts background, ``num_f
 
 import csv
 import io
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from pcc.data.stamps import changed_files
 from pcc.data.tables import read_table
 from pcc.ids import BACKGROUND
 from pcc.runtime.errors import InputError
@@ -20,7 +22,7 @@ from pcc.runtime.files import read_json, write_json, write_text
 
 SEPARATOR = ";"
 SPLITS = ("train", "val")
-COLUMNS = ("image_id", "image", "labels", "mask", "split", "shard", "scored")
+COLUMNS = ("image_id", "image", "labels", "mask", "split", "shard", "scored", "image_stamp", "mask_stamp")
 MAX_FOREGROUND = 254
 
 
@@ -36,6 +38,8 @@ class Record:
         split: ``train`` or ``val``.
         shard: ``000``, ``001``, ... within the split.
         scored: whether its mask may be scored.
+        image_stamp: `pcc.data.stamps.stamp` of the image as `prepare` read it; empty: not known.
+        mask_stamp: that of the mask.
         where: file and line it came from, for messages; not stored.
     """
 
@@ -46,6 +50,8 @@ class Record:
     split: str
     shard: str = "000"
     scored: bool = True
+    image_stamp: str = ""
+    mask_stamp: str = ""
     where: str = field(default="", compare=False, repr=False)
 
 
@@ -119,18 +125,22 @@ class Manifest:
     sources: tuple[Path, ...] = ()
 
     @classmethod
-    def read(cls, path: Path, split: str | None = None, shard: str | None = None) -> "Manifest":
+    def read(
+        cls, path: Path, split: str | None = None, shard: str | None = None, unchanged: Collection[str] = ()
+    ) -> "Manifest":
         """Read ``manifest.csv`` and the ``dataset.json`` beside it.
 
         Args:
             path: of the CSV.
             split: only images of this split are kept, so that memory does not grow with the others.
             shard: likewise.
+            unchanged: ``image``, ``mask`` or both: files that must be those that `prepare` read.
 
         Raises:
-            InputError: a file is missing or not what `prepare` writes, or there is no such image.
+            InputError: a file is missing or not what `prepare` writes, there is no such image, or images or masks
+                have changed.
         """
-        beside = path.with_name("dataset.json")
+        beside = manifest_files(path)[1]
         if not beside.is_file():
             raise InputError(f"{beside}: file is missing; run `pcc prepare`")
         dataset = _dataset(beside, read_json(beside))
@@ -142,13 +152,24 @@ class Manifest:
         found = cls(dataset, kept)
         if split is not None:
             found.select(split, shard)  # an error where there are none
+        if changed := list(changed_files(found._stamped(unchanged), path.stat().st_mtime_ns)):
+            first, more = ", ".join(changed[:5]), f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+            raise InputError(f"{path}: no longer the files that `pcc prepare` read: {first}{more}; run it again")
         return found
 
-    def write(self, folder: Path) -> None:
-        """Write ``dataset.json`` and ``manifest.csv`` into ``folder``, each atomically."""
+    def _stamped(self, kinds: Collection[str]) -> Iterator[tuple[Path, str]]:
+        for record in self.records:
+            if "image" in kinds:
+                yield record.image, record.image_stamp
+            if "mask" in kinds and record.mask is not None:
+                yield record.mask, record.mask_stamp
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write ``manifest.csv`` and ``dataset.json`` into ``folder``, each atomically; return their paths."""
         data = self.dataset
+        files = manifest_files(folder / "manifest.csv")
         write_json(
-            folder / "dataset.json",
+            files[1],
             {"name": data.name, "classes": data.classes, "taxonomy": data.taxonomy, "eval_classes": data.eval_classes},
         )
         table = io.StringIO()
@@ -163,10 +184,13 @@ class Manifest:
                 r.split,
                 r.shard,
                 int(r.scored),
+                r.image_stamp,
+                r.mask_stamp,
             )
             for r in self.records
         )
-        write_text(folder / "manifest.csv", table.getvalue())
+        write_text(files[0], table.getvalue())
+        return files
 
     def select(self, split: str | None = None, shard: str | None = None) -> list[Record]:
         """The records of one split, of one shard number, of both, or all.
@@ -191,6 +215,11 @@ class Manifest:
     def class_ids(self, record: Record) -> list[int]:
         """Ids of the record's classes, 1-based and sorted."""
         return sorted(self.dataset.classes.index(name) + 1 for name in record.labels)
+
+
+def manifest_files(manifest: Path) -> list[Path]:
+    """The two files of a manifest: ``manifest.csv`` and the ``dataset.json`` beside it."""
+    return [manifest, manifest.with_name("dataset.json")]
 
 
 def _name_fault(name: str, classes: tuple[str, ...]) -> str | None:
@@ -228,5 +257,7 @@ def _record(row: dict[str, str], where: str, dataset: Dataset) -> Record:
         row["split"],
         row["shard"],
         row["scored"] == "1",
+        row["image_stamp"],
+        row["mask_stamp"],
         where,
     )

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pcc.runtime.errors import InputError
+
 KEY = ".key.json"
 
 
@@ -17,12 +19,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary sibling of ``path``; rename it onto ``path`` when the block succeeds, else remove it.
 
     The suffix is kept, because savers such as Pillow's choose the format by it.
+
+    Raises:
+        OSError: the file cannot be written; its ``filename`` is ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        # A full disk is noticed by a write, which does not know the file's name.
+        if error.filename in (None, str(temporary), temporary):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -39,8 +49,15 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read one JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read one JSON file.
+
+    Raises:
+        InputError: not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a JSON file ({error}); delete it and run the stage that writes it") from error
 
 
 def digest(path: Path) -> str:
@@ -74,11 +91,12 @@ def resumable_directory(path: Path, key: dict[str, Any]) -> Iterator[Path]:
     """
     work = partial_path(path)
     key_file = work / KEY
-    if work.exists() and not (key_file.exists() and read_json(key_file) == json.loads(json.dumps(key))):
+    wanted = json.dumps(key, indent=2, ensure_ascii=False) + "\n"
+    if work.exists() and not (key_file.exists() and key_file.read_text(encoding="utf-8") == wanted):
         shutil.rmtree(work)
     work.mkdir(parents=True, exist_ok=True)
     if not key_file.exists():
-        write_json(key_file, key)
+        write_text(key_file, wanted)
     yield work
     # Reached only on success: a raised error leaves the work for the next run.
     shutil.rmtree(work, ignore_errors=True)

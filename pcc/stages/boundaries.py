@@ -9,7 +9,7 @@ from pcc.artifacts.networks import DESCRIPTION, WEIGHTS, read_description, with_
 from pcc.artifacts.provenance import Job
 from pcc.artifacts.shards import write_shard
 from pcc.data.images import read_image
-from pcc.data.manifest import Manifest, Record
+from pcc.data.manifest import Manifest, Record, manifest_files
 from pcc.data.tensors import image_tensor
 from pcc.models.boundary import BoundaryNetwork
 from pcc.runtime.errors import call_with
@@ -17,7 +17,7 @@ from pcc.runtime.hardware import Precision, autocast, device
 from pcc.runtime.stage import stage
 
 
-@stage
+@stage(writes="file")
 def boundaries(manifest: Path, network: Path, output: Path, *, shard: str, precision: Precision = "no") -> None:
     """Write boundary probabilities at stride 4 as one-channel fp16 maps.
 
@@ -28,8 +28,10 @@ def boundaries(manifest: Path, network: Path, output: Path, *, shard: str, preci
         shard: shard index within the training split.
         precision: ``no`` (fp32), ``bf16``, ``fp16``, or ``auto``: bf16 if supported.
     """
-    job = Job({"precision": precision}, [manifest, network / WEIGHTS, network / DESCRIPTION], shard=shard)
-    records = Manifest.read(manifest, "train", shard).records
+    job = Job(
+        {"precision": precision}, [*manifest_files(manifest), network / WEIGHTS, network / DESCRIPTION], shard=shard
+    )
+    records = Manifest.read(manifest, "train", shard, unchanged=["image"]).records
     model = without_weights(read_description(network)["model"])
     trained = with_weights(call_with(BoundaryNetwork, model, "boundary.model"), network).to(device())
 
@@ -41,4 +43,4 @@ def boundaries(manifest: Path, network: Path, output: Path, *, shard: str, preci
 
     order = [record.image_id for record in records]
     write_shard(output, job.key, records, compute, order, f"boundaries {shard}")
-    job.write_provenance(output.with_suffix(".provenance.json"))
+    job.write_provenance(output)

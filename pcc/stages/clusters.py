@@ -14,7 +14,7 @@ from pcc.runtime.plugins import load_attribute
 from pcc.runtime.stage import stage
 
 
-@stage
+@stage(writes="file")
 def clusters(
     manifest: Path,
     output: Path,
@@ -28,7 +28,7 @@ def clusters(
 
     Args:
         manifest: the data set's manifest.csv.
-        output: clusters.json; provenance.json is written beside it.
+        output: clusters.json; its provenance is written beside it.
         provider: a module of `pcc.clusters.providers`.
         replay: transcript of an earlier run to replay without any request.
         print_prompt: only print the first prompt; send and write nothing.
@@ -50,4 +50,4 @@ def clusters(
     job = Job({"provider": provider, **settings}, [manifest.with_name("dataset.json"), *([replay] if replay else [])])
     found = [{"name": name, "members": group} for name, group in proposal.clusters.items()]
     write_clusters(output, found, provider=provider, settings=settings, **proposal.details)
-    job.write_provenance(output.with_name("provenance.json"))
+    job.write_provenance(output)

@@ -11,7 +11,7 @@ import pandas as pd
 from pcc import metrics
 from pcc.artifacts.clusters import read_clusters
 from pcc.artifacts.provenance import Job
-from pcc.data.manifest import Dataset, Manifest
+from pcc.data.manifest import Dataset, Manifest, manifest_files
 from pcc.figures.canvas import save
 from pcc.ids import BACKGROUND
 from pcc.quality import INDICATORS, reliability_scores
@@ -32,7 +32,7 @@ WORST_IMAGES = 20
 UNSCORED = "not scored: no image of this split has a ground-truth mask for scoring"
 
 
-@stage
+@stage(writes="file")
 def evaluate(
     manifest: Path,
     inputs: Sequence[Path],
@@ -84,7 +84,7 @@ def evaluate(
     """
     if kind not in POLICIES:
         raise InputError(f"kind '{kind}' is not one of {', '.join(POLICIES)}")
-    data = Manifest.read(manifest, split)
+    data = Manifest.read(manifest, split, unchanged=["image", "mask"])
     dataset, records = data.dataset, data.records
     scored = [record for record in records if record.mask is not None and record.scored]
     steps = {
@@ -94,7 +94,7 @@ def evaluate(
         "segmenter": segmenter,
     }
     how = {"kind": kind, "split": split, "boundary_ratio": boundary_ratio, "sheet_images": sheet_images}
-    job = Job(how | steps, [manifest, *inputs, *(path for path in (clusters, quality) if path)])
+    job = Job(how | steps, [*manifest_files(manifest), *inputs, *(path for path in (clusters, quality) if path)])
     scoring = Scoring(kind, dataset.num_classes, dataset.eval_ids, boundary_ratio, by_mask=quality is not None)
     counts = count_all(scoring, inputs, scored, threads)
     result = {
@@ -124,7 +124,7 @@ def evaluate(
             figure,
         )
     write_json(output, result)
-    job.write_provenance(output.with_suffix(".provenance.json"), experiment=dict(experiment))
+    job.write_provenance(output, [output, *([figure] if figure else [])], experiment=dict(experiment))
     log.info("%s", f"mIoU {100 * result['mean_iou']:.2f} % over {len(scored)} images" if scored else UNSCORED)
 
 

@@ -12,7 +12,7 @@ from pcc.artifacts.provenance import Job
 from pcc.artifacts.shards import write_shard
 from pcc.data.images import image_size as own_size
 from pcc.data.images import read_image
-from pcc.data.manifest import Manifest, Record
+from pcc.data.manifest import Manifest, Record, manifest_files
 from pcc.data.tensors import image_tensor
 from pcc.deployment.localizer import Localizer, Size
 from pcc.runtime.hardware import Precision
@@ -21,7 +21,7 @@ from pcc.runtime.stage import stage
 Batch = list[tuple[Record, Size]]
 
 
-@stage
+@stage(writes="file")
 def localize(
     manifest: Path,
     classifier: Path,
@@ -52,10 +52,11 @@ def localize(
     inference = {"image_size": image_size, "resize": resize, "precision": precision, **settings}
     job = Job(
         {"type": type, "batch_size": batch_size, **inference},
-        [manifest, classifier / WEIGHTS, classifier / DESCRIPTION],
+        [*manifest_files(manifest), classifier / WEIGHTS, classifier / DESCRIPTION],
         shard=shard,
     )
-    data, localizer = Manifest.read(manifest, "train", shard), Localizer.load(classifier, type, **inference)
+    data = Manifest.read(manifest, "train", shard, unchanged=["image"])
+    localizer = Localizer.load(classifier, type, **inference)
 
     def compute(batch: Batch) -> dict[str, Maps]:
         arrays = [read_image(record.image) for record, _ in batch]
@@ -72,7 +73,7 @@ def localize(
         [record.image_id for record in data.records],
         f"localize {type} {shard}",
     )
-    job.write_provenance(output.with_suffix(".provenance.json"))
+    job.write_provenance(output)
 
 
 def _batches(records: Sequence[Record], localizer: Localizer, batch_size: int) -> Iterator[Batch]:

@@ -14,7 +14,7 @@ from pcc.runtime.resources import find_list
 from pcc.runtime.stage import stage
 
 
-@stage
+@stage(writes="file")
 def nouns(classifier: Path, output: Path, *, words: str, top: int = 5) -> None:
     """Write class, rank, noun and cosine similarity; rank 0 is the class name, rank 1 the nearest noun.
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,14 @@ from pcc.artifacts.provenance import Job
 from pcc.data.checks import find_problems
 from pcc.data.classes import did_you_mean
 from pcc.data.manifest import SPLITS, Record
+from pcc.data.stamps import stamp
 from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.plugins import load_attribute
-from pcc.runtime.progress import log
+from pcc.runtime.progress import log, track
 from pcc.runtime.stage import stage
 
 
-@stage
+@stage(writes="inside")
 def prepare(
     output: Path,
     *,
@@ -60,7 +62,8 @@ def prepare(
     problems += find_problems(manifest, verify=verify, allow_unlabelled=allow_unlabelled, threads=threads)
     if problems:
         raise InputError(problems)
-    manifest = replace(manifest, records=assign_shards(manifest.records, shards))
+    records = stamped(assign_shards(manifest.records, shards), verify == "full", threads)
+    manifest = replace(manifest, records=records)
     job = Job(
         {
             "name": name,
@@ -73,8 +76,7 @@ def prepare(
         },
         manifest.sources,
     )
-    job.write_provenance(output / "provenance.json")
-    manifest.write(output)
+    job.write_provenance(output, manifest.write(output))
     for split, number in Counter(record.split for record in manifest.records).items():
         log.info("%s: %d %s images", name, number, split)
 
@@ -88,6 +90,17 @@ def assign_shards(records: Sequence[Record], shards: Mapping[str, int]) -> tuple
         seen[record.split] += 1
         numbered.append(replace(record, shard=f"{shard:03d}"))
     return tuple(numbered)
+
+
+def stamped(records: Sequence[Record], with_digest: bool, threads: int) -> tuple[Record, ...]:
+    """The records with the stamps of their images and masks, by which later stages know that nothing has changed."""
+
+    def one(record: Record) -> Record:
+        image = stamp(record.image, with_digest)
+        return replace(record, image_stamp=image, mask_stamp="" if record.mask is None else stamp(record.mask))
+
+    with ThreadPoolExecutor(max(threads, 1)) as pool:
+        return tuple(track(pool.map(one, records), "reading images again for their digests", len(records)))
 
 
 def _shard_problems(records: Sequence[Record], shards: Mapping[str, int]) -> list[str]:

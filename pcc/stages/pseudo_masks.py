@@ -14,7 +14,7 @@ from pcc.artifacts.maps import Maps, read_maps
 from pcc.artifacts.masks import write_mask
 from pcc.artifacts.provenance import Job
 from pcc.data.images import read_image
-from pcc.data.manifest import Manifest
+from pcc.data.manifest import Manifest, manifest_files
 from pcc.ids import IGNORE
 from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.files import publish, resumable_directory
@@ -43,7 +43,7 @@ class Item(NamedTuple):
     boundary: Tensor | None
 
 
-@stage
+@stage(writes="folder")
 def pseudo_masks(
     manifest: Path,
     maps: Path,
@@ -68,8 +68,9 @@ def pseudo_masks(
         settings: settings of the refinement.
     """
     load_attribute("pcc.refine", type, "refine", "refinements: type")
-    images = {record.image_id: record.image for record in Manifest.read(manifest, "train", shard).records}
-    job = Job({"type": type, **settings}, [manifest, maps, *([boundaries] if boundaries else [])])
+    data = Manifest.read(manifest, "train", shard, unchanged=["image"])
+    images = {record.image_id: record.image for record in data.records}
+    job = Job({"type": type, **settings}, [*manifest_files(manifest), maps, *([boundaries] if boundaries else [])])
     with resumable_directory(output, job.key) as work:
         todo = list(_todo(maps, boundaries, images, work))
         size = _batch_size(type, boundaries)
@@ -78,7 +79,7 @@ def pseudo_masks(
         done = map_in_processes(refine, jobs, 1 if size > 1 else threads)
         for _ in track(done, f"refine {type}", len(jobs)):
             pass
-        job.write_provenance(work / "provenance.json")
+        job.write_provenance(work)
         publish(work, output)
 
 

@@ -11,7 +11,7 @@ from pcc.artifacts.clusters import read_clusters
 from pcc.artifacts.maps import Maps, read_maps
 from pcc.artifacts.masks import read_mask
 from pcc.artifacts.provenance import Job
-from pcc.data.manifest import Manifest
+from pcc.data.manifest import Manifest, manifest_files
 from pcc.maps import argmax_one_hot, soft_iou
 from pcc.quality import CONFIDENCE_INDICATORS, INDICATORS, area_typicality, certainty, pixel_fractions
 from pcc.runtime.errors import InputError
@@ -20,7 +20,7 @@ from pcc.runtime.progress import track
 from pcc.runtime.stage import stage
 
 
-@stage
+@stage(writes="file")
 def quality(
     manifest: Path, maps: Sequence[Path], masks: Sequence[Path], output: Path, *, clusters: Path | None = None
 ) -> None:
@@ -40,7 +40,7 @@ def quality(
     """
     if len(maps) != len(masks):
         raise InputError(f"{len(maps)} --maps and {len(masks)} --masks; pass one folder of masks per shard")
-    job = Job({}, [manifest, *maps, *masks, *([clusters] if clusters else [])])
+    job = Job({}, [*manifest_files(manifest), *maps, *masks, *([clusters] if clusters else [])])
     dataset = Manifest.read(manifest).dataset
     rows = [
         row
@@ -58,7 +58,7 @@ def quality(
     table["usual_area"] = area_typicality(table["area"].to_numpy(), [groups.get(name, name) for name in names])
     table.insert(3, "confidence", table[list(CONFIDENCE_INDICATORS)].mean(axis=1))
     write_text(output, table.to_csv(index=False, float_format="%.4f"))
-    job.write_provenance(output.with_suffix(".provenance.json"))
+    job.write_provenance(output)
 
 
 def _rows(shard: Path, folder: Path) -> Iterator[dict[str, Any]]:

@@ -37,7 +37,7 @@ from pcc.runtime.stage import stage
 SEED = re.compile(r"seed-\d+")
 
 
-@stage
+@stage(writes="inside")
 def report(
     metrics: Sequence[Path],
     output: Path,

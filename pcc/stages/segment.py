@@ -14,7 +14,7 @@ from pcc.artifacts.masks import write_mask
 from pcc.artifacts.networks import DESCRIPTION, WEIGHTS
 from pcc.artifacts.provenance import Job
 from pcc.data.images import read_image
-from pcc.data.manifest import Manifest, Record
+from pcc.data.manifest import Manifest, Record, manifest_files
 from pcc.deployment.predictor import Prediction, Predictor, post_process, to_class_ids
 from pcc.ids import BACKGROUND
 from pcc.models.segmenter import load_segmenter
@@ -28,7 +28,7 @@ from pcc.runtime.stage import stage
 Seen = tuple[Record, UInt8[np.ndarray, "H W 3"], Tensor]
 
 
-@stage
+@stage(writes="folder")
 def segment(
     manifest: Path, segmenter: Path, output: Path, *, shard: str, split: str = "val", threads: int = 1, **settings: Any
 ) -> None:
@@ -44,9 +44,9 @@ def segment(
         settings: settings of `Prediction`.
     """
     chosen = call_with(Prediction, settings, "segmenters: prediction")
-    inputs = [manifest, segmenter / WEIGHTS, segmenter / DESCRIPTION]
+    inputs = [*manifest_files(manifest), segmenter / WEIGHTS, segmenter / DESCRIPTION]
     job = Job({**asdict(chosen), "split": split}, inputs, shard=shard)
-    data = Manifest.read(manifest, split, shard)
+    data = Manifest.read(manifest, split, shard, unchanged=["image"])
     network = load_segmenter(segmenter).to(device())
     predictor = Predictor(network, chosen, (BACKGROUND, *data.dataset.classes))
 
@@ -61,7 +61,7 @@ def segment(
         finished = map_in_processes(write, map(seen, todo), threads) if chosen.crf else map(write, map(seen, todo))
         for _ in track(finished, f"segment {shard}", len(todo)):
             pass
-        job.write_provenance(work / "provenance.json")
+        job.write_provenance(work)
         publish(work, output)
 
 

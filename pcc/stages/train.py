@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from pcc.artifacts.clusters import read_clusters
 from pcc.artifacts.networks import WEIGHTS, read_description
-from pcc.data.manifest import Manifest
+from pcc.data.manifest import Manifest, manifest_files
 from pcc.methods.loading import load_method
 from pcc.runtime.errors import InputError
 from pcc.runtime.plugins import load_attribute
@@ -17,7 +17,7 @@ from pcc.runtime.stage import stage
 from pcc.training.run import train_to
 
 
-@stage
+@stage(writes="inside")
 def train(
     manifest: Path,
     clusters: Path,
@@ -44,7 +44,7 @@ def train(
         seed: seed of initial weights, order, augmentation and dropout.
         threads: CPU threads.
     """
-    data = Manifest.read(manifest)
+    data = Manifest.read(manifest, unchanged=["image"])
     names = data.dataset.classes
     members = [[names.index(name) for name in cluster] for cluster in read_clusters(clusters)]
     folders = after or {}
@@ -65,7 +65,12 @@ def train(
         data=data,
         records=data.select(split="train"),
         training=training,
-        inputs=[manifest, clusters, *(folder / WEIGHTS for folder in folders.values()), *_files_in(model)],
+        inputs=[
+            *manifest_files(manifest),
+            clusters,
+            *(folder / WEIGHTS for folder in folders.values()),
+            *_files_in(model),
+        ],
         seed=seed,
         threads=threads,
         score=score and score(method, data, training["image_size"]),

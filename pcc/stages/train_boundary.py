@@ -5,14 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pcc.data.manifest import Manifest
+from pcc.data.manifest import Manifest, manifest_files
 from pcc.models.boundary import BoundaryNetwork
 from pcc.runtime.errors import call_with
 from pcc.runtime.stage import stage
 from pcc.training.masks import pseudo_masks_of, train_on_masks
 
 
-@stage
+@stage(writes="inside")
 def train_boundary(
     manifest: Path,
     masks: Sequence[Path],
@@ -34,7 +34,7 @@ def train_boundary(
         seed: seed of initial weights, order and augmentation.
         threads: CPU threads.
     """
-    data = Manifest.read(manifest)
+    data = Manifest.read(manifest, unchanged=["image"])
     train_on_masks(
         output,
         partial(call_with, BoundaryNetwork, model, "boundary.model"),
@@ -42,7 +42,7 @@ def train_boundary(
         data=data,
         masks=pseudo_masks_of(data.select(split="train"), masks),
         training=training,
-        inputs=[manifest, *masks],
+        inputs=[*manifest_files(manifest), *masks],
         seed=seed,
         threads=threads,
     )

@@ -5,14 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pcc.data.manifest import Manifest, Record
+from pcc.data.manifest import Manifest, Record, manifest_files
 from pcc.models.segmenter import build_segmenter
 from pcc.runtime.errors import InputError
 from pcc.runtime.stage import stage
 from pcc.training.masks import pseudo_masks_of, train_on_masks
 
 
-@stage
+@stage(writes="inside")
 def train_segmenter(
     manifest: Path,
     output: Path,
@@ -38,7 +38,7 @@ def train_segmenter(
         seed: seed of initial weights, order, augmentation and dropout.
         threads: CPU threads.
     """
-    data = Manifest.read(manifest)
+    data = Manifest.read(manifest, unchanged=["image", *["mask"] * (supervision == "masks")])
     records, names = data.select(split="train"), list(data.dataset.classes)
     train_on_masks(
         output,
@@ -47,7 +47,7 @@ def train_segmenter(
         data=data,
         masks=_ground_truth(records) if supervision == "masks" else pseudo_masks_of(records, masks),
         training=training,
-        inputs=[manifest, *masks],
+        inputs=[*manifest_files(manifest), *masks],
         seed=seed,
         threads=threads,
     )

@@ -136,7 +136,7 @@ def predict(
         if not voc_test and results.images:
             results.write(output)  # an interrupted run keeps what it has done
     _report(len(todo), kept, failed, time.monotonic() - begun)
-    job.write_provenance(output / "provenance.json", images=len(todo) - len(failed))
+    job.write_provenance(output, [], images=len(todo) - len(failed))
     return len(failed)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pcc.runtime.files import atomic_path
+from pcc.artifacts.tensors import write_tensors
 from pcc.runtime.progress import log
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -38,16 +38,15 @@ def save_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None, accelerator: Accelerator, at: Position
 ) -> None:
     """Write model, optimizer and position to one file; ``optimizer`` is None between phases."""
-    tensors = {f"model.{name}": value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     if optimizer is not None:
         for number, state in optimizer.state_dict()["state"].items():
             for name, value in state.items():
                 if value is not None:
-                    tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value).cpu().contiguous()
+                    tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value)
     scaler = accelerator.scaler.state_dict() if accelerator.scaler is not None else {}
     position = {"phase": at.phase, "step": at.step, "rows": at.rows, "scaler": scaler}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"position": json.dumps(position)})
+    write_tensors(path, tensors, {"position": json.dumps(position)})
 
 
 def load_checkpoint(path: Path, model: nn.Module) -> Position:
@@ -81,9 +80,7 @@ class Best:
         before = self._score()
         log.info("selected on ground truth (oracle): %.4f, best so far %.4f", score, max(score, before))
         if score > before:
-            tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-            with atomic_path(self.path) as temporary:
-                save_file(tensors, temporary, metadata={"score": repr(score)})
+            write_tensors(self.path, model.state_dict(), {"score": repr(score)})
 
     def take(self, model: nn.Module) -> None:
         """Load the best weights."""

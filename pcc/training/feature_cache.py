@@ -1,5 +1,6 @@
 """Cache of a frozen encoder's features in memory maps."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -53,10 +54,18 @@ def _encode(
                 if name not in arrays:
                     path = temporary if name == "features" else folder / f"{name}.npy"
                     arrays[name] = open_memmap(path, "w+", values.dtype, (count, *values.shape[1:]))
+                    _reserve(path)
                 arrays[name][start : start + len(values)] = values
             start += len(batch.labels)
         for array in arrays.values():
             array.flush()
+
+
+def _reserve(path: Path) -> None:
+    """Take a file's whole size from the disk now: writing to a memory map of a full disk kills the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 class CachedSamples:

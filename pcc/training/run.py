@@ -80,7 +80,7 @@ def train_to(
         train(work=work)
         write_weights(output / WEIGHTS, model.state_dict())
         write_json(output / DESCRIPTION, description)
-        job.write_provenance(output / "provenance.json")
         for path in (work / "tensorboard", work / LOSSES):
             if path.exists():  # an interrupted run may have moved it already
                 publish(path, output / path.name)
+        job.write_provenance(output, [output / name for name in (WEIGHTS, DESCRIPTION, LOSSES)])

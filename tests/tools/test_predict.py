@@ -63,7 +63,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {**description, "training": {"image_size": 48}, "weights": "/home/someone/w.safetensors"},
         [root / "data/manifest.csv"],
         seed=3,
-    ).write_provenance(above / "segmenter/provenance.json")
+    ).write_provenance(above / "segmenter")
     manifest, shard = root / "data/manifest.csv", above / "predictions/000"
     segment(manifest, above / "segmenter", shard, shard="000", **PREDICTION)
     choices = {"dataset": "tiny", "method": "cam", "localization": "cam", "refinement": "argmax", "seed": 3}

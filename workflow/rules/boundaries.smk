@@ -5,6 +5,7 @@ rule train_boundary:
     input:
         lambda wildcards: files_in(boundary(wildcards)),
         manifest="<results>/data/manifest.csv",
+        dataset="<results>/data/dataset.json",  # the order of the classes
         masks=boundary_masks,
     # Files, not their folder, to keep the checkpoint beside them (see train.smk).
     output:
@@ -41,6 +42,7 @@ rule train_boundary:
 rule boundaries:
     input:
         manifest="<results>/data/manifest.csv",
+        dataset="<results>/data/dataset.json",  # the order of the classes
         weights="<results>/{method}/seed-{seed}/{localization}/{refinement}/boundary/weights.safetensors",
         model="<results>/{method}/seed-{seed}/{localization}/{refinement}/boundary/model.json",
     output:

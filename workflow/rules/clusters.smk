@@ -5,6 +5,7 @@ rule clusters:
     input:
         lambda wildcards: files_in(prompts_of(wildcards) | entry("clusters", wildcards)),
         manifest="<results>/data/manifest.csv",
+        dataset="<results>/data/dataset.json",  # the order of the classes
     output:
         ensure("<results>/clusters/{clusters}/clusters.json", non_empty=True),
     log:

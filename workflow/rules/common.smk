@@ -17,6 +17,7 @@ from fingerprints import Code
 from pcc.configuration import files_in, methods_behind, settings_of
 from pcc.configuration import module_of as module_named
 from pcc.results import NETWORKS, STEPS, branches, last_step
+from images import state_of_files
 from scheduling import without_needless_rounds
 
 update_config(config, typed(workflow.config_settings.config or {}))
@@ -27,6 +28,7 @@ CORES = min(8, os.cpu_count() or 1)  # of parallel jobs; --cores may lower it
 DATASET = config["dataset"]
 SHARDS = {split: [f"{i:03d}" for i in range(count)] for split, count in DATASET["shards"].items()}
 BRANCHES = branches(config)
+NETWORK_FILES = ("weights.safetensors", "model.json", "losses.csv")
 
 
 pathvars:
@@ -93,28 +95,39 @@ def used_clusters():
     return [n for n, chosen in config["clusters"].items() if n in used and chosen.get("provider", n) != "none"]
 
 
-def trainings():
-    """Folder and training rule of every network behind a scored branch."""
-    scored = [BRANCHES[branch] for branch in scored_branches()]
+def trainings(names):
+    """Folder and training rule of every network behind the branches of these names."""
+    ends = [BRANCHES[name] for name in names]
     classifiers = {
-        f"{name}/seed-{chosen['seed']}": "train"
-        for chosen in scored
-        if chosen["method"]
-        for name in methods_behind(config["methods"], chosen["method"])
+        f"{method}/seed-{end['seed']}": "train"
+        for end in ends
+        if end["method"]
+        for method in methods_behind(config["methods"], end["method"])
     }
-    boundary_networks = {
-        branch: "train_boundary"
-        for branch in scored_branches()
-        if last_step(BRANCHES[branch]) == "refinement"
-        and "boundary" in config["refinements"][BRANCHES[branch]["refinement"]]
-    }
-    segmenters = {b: "train_segmenter" for b in scored_branches() if last_step(BRANCHES[b]) == "segmenter"}
+    boundary_networks = {name: "train_boundary" for name in names if has_boundary_network(name)}
+    segmenters = {name: "train_segmenter" for name, end in zip(names, ends) if last_step(end) == "segmenter"}
     return classifiers | boundary_networks | segmenters
 
 
-def losses():
+def networks(names):
+    """Folders of these networks."""
     folders = {rule_name: folder for folder, rule_name in NETWORKS.items()}
-    return [f"<results>/{branch}/{folders[rule_name]}/losses.csv" for branch, rule_name in trainings().items()]
+    return [f"<results>/{branch}/{folders[rule_name]}" for branch, rule_name in trainings(names).items()]
+
+
+def has_boundary_network(branch):
+    """Whether a branch ends with a refinement that has a boundary network."""
+    end = BRANCHES[branch]
+    return last_step(end) == "refinement" and "boundary" in config["refinements"][end["refinement"]]
+
+
+def boundary_shards(branch):
+    shards = SHARDS["train"] if has_boundary_network(branch) else []
+    return [f"<results>/{branch}/boundaries/{shard}.safetensors" for shard in shards]
+
+
+def losses():
+    return [f"{folder}/losses.csv" for folder in networks(scored_branches())]
 
 
 def report_figures():
@@ -126,13 +139,24 @@ def report_figures():
 
 
 def targets():
-    """The summary of scored branches, and artifacts of all others."""
-    scored = scored_branches()
-    rest = [branch for branch in BRANCHES if branch not in scored]
-    unscored = [path for branch in rest for path in artifacts(branch)]
-    unscored += [path for branch in rest for path in quality(branch) and [quality(branch)]]
-    # Figures too: Snakemake does not rerun a rule for a missing output that is not requested.
-    return unscored + ["<results>/summary.csv", *sum(report_figures().values(), [])] * bool(scored)
+    """The summary, and every artifact behind it.
+
+    Snakemake deletes the outputs of a job before it runs. If the job fails, what follows from its old outputs is still
+    there and newer than nothing: unless each artifact is asked for, the next run has "nothing to be done".
+    """
+    return [
+        "<results>/data/manifest.csv",
+        "<results>/data/dataset.json",
+        *(f"<results>/clusters/{name}/clusters.json" for name in used_clusters()),
+        *(f"{folder}/{file}" for folder in networks(list(BRANCHES)) for file in NETWORK_FILES),
+        *(path for branch in BRANCHES for path in artifacts(branch)),
+        *(path for branch in BRANCHES for path in boundary_shards(branch)),
+        *(path for branch in BRANCHES for path in quality(branch) and [quality(branch)]),
+        *(f"<results>/{branch}/metrics.json" for branch in scored_branches()),
+        *nouns(),
+        # Figures too: Snakemake does not rerun a rule for a missing output that is not requested.
+        *["<results>/summary.csv", *sum(report_figures().values(), [])] * bool(scored_branches()),
+    ]
 
 
 def chosen(part, wildcards):
@@ -164,6 +188,11 @@ def method_modules(wildcards):
     methods = config["methods"]
     modules = [module_named(config, "method", name) for name in methods_behind(methods, wildcards.method)]
     return [*dict.fromkeys(modules), *["pcc.scoring.selection"] * chosen_by_masks(methods[wildcards.method])]
+
+
+def nouns():
+    """The lists of nouns nearest to the learned prompts."""
+    return expand("<results>/{method}/seed-{seed}/nouns.csv", method=methods_with_nouns(), seed=config["seeds"])
 
 
 def boundary(wildcards):

@@ -4,6 +4,7 @@
 rule evaluate:
     input:
         manifest="<results>/data/manifest.csv",
+        dataset="<results>/data/dataset.json",  # the order of the classes
         clusters=scoring_clusters(),
         artifacts=lambda wildcards: artifacts(wildcards.branch),
         quality=lambda wildcards: quality(wildcards.branch),
@@ -47,7 +48,7 @@ rule report:
         metrics=expand("<results>/{branch}/metrics.json", branch=scored_branches()),
         losses=losses(),
         clusters=expand("<results>/clusters/{clusters}/clusters.json", clusters=used_clusters()),
-        nouns=expand("<results>/{method}/seed-{seed}/nouns.csv", method=methods_with_nouns(), seed=config["seeds"]),
+        nouns=nouns(),
     output:
         summary=report(
             "<results>/summary.csv",

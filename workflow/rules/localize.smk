@@ -5,6 +5,7 @@ rule localize:
     input:
         lambda wildcards: files_in(entry("localization", wildcards)),
         manifest="<results>/data/manifest.csv",
+        dataset="<results>/data/dataset.json",  # the order of the classes
         weights="<results>/{method}/seed-{seed}/classifier/weights.safetensors",
         model="<results>/{method}/seed-{seed}/classifier/model.json",
     output:

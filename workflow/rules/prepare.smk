@@ -19,7 +19,8 @@ rule prepare:
         runtime=120,
     params:
         folder=subpath(output.manifest, parent=True),
-        settings=as_json(DATASET),
+        settings=as_json({key: value for key, value in DATASET.items() if key != "watch"}),
+        images=lambda wildcards: state_of_files(DATASET),
         code=code_of("pcc.stages.prepare", f"pcc.readers.{DATASET['format']}"),
     shell:
         "python -m pcc prepare --output {params.folder:q} --settings {params.settings:q}"

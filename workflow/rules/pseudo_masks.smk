@@ -5,6 +5,7 @@ rule pseudo_masks:
     input:
         lambda wildcards: files_in(refinement_settings(wildcards)),
         manifest="<results>/data/manifest.csv",
+        dataset="<results>/data/dataset.json",  # the order of the classes
         maps="<results>/{method}/seed-{seed}/{localization}/maps/{shard}.safetensors",
         boundaries=lambda wildcards: (
             "<results>/{method}/seed-{seed}/{localization}/{refinement}/boundaries/{shard}.safetensors"

@@ -4,6 +4,7 @@
 rule quality:
     input:
         manifest="<results>/data/manifest.csv",
+        dataset="<results>/data/dataset.json",  # the order of the classes
         clusters=lambda wildcards: "<results>/clusters/{}/clusters.json".format(entry("method", wildcards)["clusters"]),
         maps=lambda wildcards: artifacts("{method}/seed-{seed}/{localization}".format(**wildcards)),
         masks=lambda wildcards: artifacts("{method}/seed-{seed}/{localization}/{refinement}".format(**wildcards)),

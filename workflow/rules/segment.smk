@@ -5,6 +5,7 @@ rule train_segmenter:
     input:
         lambda wildcards: files_in(entry("segmenter", wildcards, "model", "training")),
         manifest="<results>/data/manifest.csv",
+        dataset="<results>/data/dataset.json",  # the order of the classes
         masks=training_masks,
     # Files, not their folder, to keep the checkpoint beside them (see train.smk).
     output:
@@ -39,6 +40,7 @@ rule train_segmenter:
 rule segment:
     input:
         manifest="<results>/data/manifest.csv",
+        dataset="<results>/data/dataset.json",  # the order of the classes
         weights="<results>/{branch}/segmenter/weights.safetensors",
         model="<results>/{branch}/segmenter/model.json",
     output:

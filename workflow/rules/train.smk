@@ -10,6 +10,7 @@ rule train:
             for file in ("weights.safetensors", "model.json")
         ],
         manifest="<results>/data/manifest.csv",
+        dataset="<results>/data/dataset.json",  # the order of the classes
         clusters=lambda wildcards: "<results>/clusters/{}/clusters.json".format(entry("method", wildcards)["clusters"]),
     # Files, not their folder: Snakemake deletes outputs before a rerun, but the checkpoint beside them must stay.
     output:

@@ -1,0 +1,144 @@
+"""Whose an output is: a stage writes where nothing is, or over its own earlier artifact, and nowhere else.
+
+An artifact's record says which stage wrote it and the digest of each of its files.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from pcc.runtime.errors import InputError
+from pcc.runtime.files import digest, read_json, write_json
+
+RECORD = "provenance.json"
+STAMP = ".snakemake_timestamp"  # Snakemake's own, in folders that a rule declares as its output
+Kind = Literal["file", "folder", "inside"]
+
+
+def record_path(output: Path, kind: Kind | None = None) -> Path:
+    """``provenance.json`` in a folder, ``NAME.provenance.json`` beside a file."""
+    in_folder = kind != "file" if kind else output.is_dir()
+    return output / RECORD if in_folder else output.with_suffix(f".{RECORD}")
+
+
+def read_record(path: Path) -> Mapping[str, Any]:
+    """A record; empty where there is none.
+
+    Raises:
+        InputError: damaged.
+    """
+    if not path.is_file():
+        return {}
+    record = read_json(path)
+    if not isinstance(record, dict) or not isinstance(record.get("files", {}), dict):
+        raise InputError(f"{path}: not a provenance record; delete it and what it describes, and run the stage again")
+    return record
+
+
+@contextmanager
+def claimed(output: Path, stage: str, kind: Kind) -> Iterator[None]:
+    """Refuse an output that is not this stage's; inside the block it is.
+
+    Args:
+        output: file or folder to be written.
+        stage: name of the stage.
+        kind: ``file``; ``folder``, which is replaced as a whole; or ``inside`` a folder, where other files stay.
+
+    Raises:
+        InputError: the output is of another kind, or holds what this stage did not write.
+    """
+    if fault := _fault(output, stage, kind):
+        raise InputError(f"{output}: {fault}")
+    record = record_path(output, kind)
+    if kind == "folder" or record.is_file():
+        yield
+        return
+    # What a killed stage leaves is its own, too.
+    created = [folder for folder in (record.parent, *record.parent.parents) if not folder.exists()]
+    write_json(record, {"stage": stage})
+    try:
+        yield
+    finally:
+        if _nothing_written(output, record, stage):
+            record.unlink()
+            for folder in created:
+                if any(folder.iterdir()):
+                    break
+                folder.rmdir()
+
+
+def _nothing_written(output: Path, record: Path, stage: str) -> bool:
+    if not record.is_file() or read_json(record) != {"stage": stage}:
+        return False
+    return set(output.iterdir()) == {record} if output.is_dir() else not output.exists()
+
+
+def _fault(output: Path, stage: str, kind: Kind) -> str | None:
+    if kind == "file" and output.is_dir():
+        return "is a folder; name a file"
+    if kind != "file" and output.is_file():
+        return "is a file; name a folder"
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return None
+    record = read_record(record_path(output, kind))
+    if not wrote(record, stage):
+        what = "file exists and" if kind == "file" else "folder is not empty and"
+        return f"{what} was not written by `pcc {stage}`; name another, or delete it"
+    if kind == "folder" and (foreign := _foreign(output, record)):
+        return f"holds {foreign}, which `pcc {stage}` did not write; move it elsewhere"
+    return None
+
+
+def wrote(record: Mapping[str, Any], stage: str) -> bool:
+    """Whether a record is of this stage; records of older versions do not say."""
+    return record.get("stage") == stage or ("stage" not in record and {"settings", "inputs"} <= record.keys())
+
+
+def _foreign(folder: Path, record: Mapping[str, Any]) -> str | None:
+    """What somebody else put into an artifact's folder."""
+    known = {*record.get("files", ()), RECORD, STAMP}
+    strange = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.name not in known and ("files" in record or path.suffix != ".png")
+    )
+    return f"{strange[0]} and {len(strange) - 1} more" if len(strange) > 1 else next(iter(strange), None)
+
+
+def files_of(output: Path) -> list[Path]:
+    """A file itself, or the files in a folder, sorted; without hidden ones and the record."""
+    if output.is_file():
+        return [output]
+    files = [path for path in sorted(output.rglob("*")) if path.is_file() and path.name != RECORD]
+    return [file for file in files if not any(part.startswith(".") for part in file.relative_to(output).parts)]
+
+
+def digests_of(output: Path) -> dict[str, str]:
+    """SHA-256 of `files_of` by their names in the folder."""
+    folder = output if output.is_dir() else output.parent
+    return {file.relative_to(folder).as_posix(): digest(file) for file in files_of(output)}
+
+
+def check_unchanged(path: Path, found: Mapping[str, str]) -> None:
+    """Compare digests with the record of the artifact that a file or folder belongs to, where there is one.
+
+    Args:
+        path: file or folder that is read.
+        found: its `digests_of`.
+
+    Raises:
+        InputError: damaged, changed or incomplete.
+    """
+    for file in [path / RECORD] if path.is_dir() else [record_path(path, "file"), path.parent / RECORD]:
+        record = read_record(file)
+        wanted = record.get("files", {})
+        if path.is_file():
+            wanted = {path.name: wanted[path.name]} if path.name in wanted else {}
+        wrong = [name for name, value in wanted.items() if found.get(name) != value]
+        if wrong:
+            more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            which = "" if path.is_file() else f" {wrong[0]}{more}"
+            what = "missing since" if wrong[0] not in found else "not what"
+            stage = record.get("stage", "its stage")
+            raise InputError(f"{path}:{which} is {what} `pcc {stage}` wrote it; delete {path} and run that stage again")
