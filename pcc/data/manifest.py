@@ -22,7 +22,8 @@ from pcc.runtime.files import read_json, write_json, write_text
 
 SEPARATOR = ";"
 SPLITS = ("train", "val")
-COLUMNS = ("image_id", "image", "labels", "mask", "split", "shard", "scored", "image_stamp", "mask_stamp")
+COLUMNS = ("image_id", "image", "labels", "mask", "split", "shard", "scored")
+STAMPS = ("image_stamp", "mask_stamp")  # not in a manifest made by hand
 MAX_FOREGROUND = 254
 
 
@@ -174,7 +175,7 @@ class Manifest:
         )
         table = io.StringIO()
         writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow((*COLUMNS, *STAMPS))
         writer.writerows(
             (
                 r.image_id,
@@ -257,7 +258,6 @@ def _record(row: dict[str, str], where: str, dataset: Dataset) -> Record:
         row["split"],
         row["shard"],
         row["scored"] == "1",
-        row["image_stamp"],
-        row["mask_stamp"],
-        where,
+        **{name: row.get(name, "") for name in STAMPS},
+        where=where,
     )
