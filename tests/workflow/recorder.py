@@ -1,6 +1,7 @@
 """Stands in for `pcc/__main__.py`: writes what each stage is expected to write, and notes how it was called."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -18,6 +19,8 @@ FILES = {
 }
 
 stage, *words = sys.argv[1:]
+if stage == os.environ.get("FAILING"):
+    sys.exit(2)
 flags: dict[str, list[str]] = {}
 for word, following in zip(words, [*words[1:], ""], strict=True):
     if word.startswith("--"):
@@ -32,6 +35,6 @@ files += [
 files += [output / f"nouns_{Path(path).parts[-3]}.png" for path in flags.get("--nouns", [])]
 for file in [*files, *map(Path, flags.get("--figure", []))]:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(stage)
+    file.write_text(stage + " ".join(flags.get("--settings", [])) if stage == "prepare" else stage)
 with Path("calls.jsonl").open("a") as calls:
     calls.write(json.dumps({"stage": stage, **flags}) + "\n")

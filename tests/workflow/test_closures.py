@@ -11,15 +11,16 @@ from fingerprints import Code
 ROOT = Path(__file__).parents[2]
 STAGES = sorted(file.stem for file in (ROOT / "pcc/stages").glob("[a-z]*.py"))
 
-EVERY = "artifacts.provenance runtime.errors runtime.files runtime.stage"
-MANIFEST = "data.manifest data.tables ids"
+EVERY = "artifacts.provenance runtime.errors runtime.files runtime.ownership runtime.stage"
+MANIFEST = "data.manifest data.stamps data.tables ids"
 IMAGES = f"{MANIFEST} data.images data.tensors trainable runtime.hardware"
 TRAINING = (
-    f"{IMAGES} artifacts.losses artifacts.masks artifacts.networks runtime.interruption training.batches "
-    "training.checkpoints training.feature_cache training.loop training.losses training.run training.samples"
+    f"{IMAGES} artifacts.losses artifacts.masks artifacts.networks artifacts.tensors runtime.interruption "
+    "training.batches training.checkpoints training.feature_cache training.loop training.losses training.run "
+    "training.samples"
 )
-NETWORK = "artifacts.networks models.backbones"
-SHARDS = "artifacts.maps artifacts.shards"
+NETWORK = "artifacts.networks artifacts.tensors models.backbones"
+SHARDS = "artifacts.maps artifacts.shards artifacts.tensors"
 
 # Modules of each stage beside its own and those that the configuration chooses by name.
 ALLOWED = {
@@ -27,25 +28,24 @@ ALLOWED = {
     "runtime.resources",
     "clusters": f"{MANIFEST} artifacts.clusters clusters.partition clusters.providers runtime.plugins",
     "train": f"{TRAINING} {NETWORK} artifacts.clusters maps methods.base methods.loading runtime.plugins",
-    "nouns": "artifacts.networks models.clip runtime.resources",
+    "nouns": "artifacts.networks artifacts.tensors models.clip runtime.resources",
     "localize": f"{IMAGES} {NETWORK} {SHARDS} deployment deployment.localizer localizations.cam maps methods.base "
     "methods.loading models.folding runtime.plugins",
     "train_boundary": f"{TRAINING} {NETWORK} maps models.boundary refine.random_walk runtime.parallel training.masks",
     "boundaries": f"{IMAGES} {NETWORK} {SHARDS} maps models.boundary refine.random_walk runtime.parallel",
-    "pseudo_masks": f"{MANIFEST} artifacts.maps artifacts.masks data.images runtime.hardware runtime.parallel "
-    "runtime.plugins",
-    "quality": f"{MANIFEST} artifacts.clusters artifacts.maps artifacts.masks maps quality",
-    "train_segmenter": f"{TRAINING} models.segmenter runtime.plugins training.masks",
-    "segment": f"{IMAGES} artifacts.masks artifacts.networks deployment deployment.predictor models.segmenter "
+    "pseudo_masks": f"{MANIFEST} artifacts.maps artifacts.masks artifacts.tensors data.images runtime.hardware "
     "runtime.parallel runtime.plugins",
-    "evaluate": f"{MANIFEST} artifacts.clusters artifacts.maps artifacts.masks configuration data.images "
-    "figures.canvas figures.pictures maps metrics quality reporting.sheets runtime.parallel "
-    "scoring.counting scoring.oracle",
-    "report": "artifacts.losses clusters.partition configuration figures.canvas figures.charts "
-    "reporting.costs reporting.failures reporting.partitions reporting.tables reporting.text "
+    "quality": f"{MANIFEST} artifacts.clusters artifacts.maps artifacts.masks artifacts.tensors maps quality",
+    "train_segmenter": f"{TRAINING} models.segmenter runtime.plugins training.masks",
+    "segment": f"{IMAGES} artifacts.masks artifacts.networks artifacts.tensors deployment deployment.predictor "
+    "models.segmenter runtime.parallel runtime.plugins",
+    "evaluate": f"{MANIFEST} artifacts.clusters artifacts.maps artifacts.masks artifacts.tensors configuration "
+    "data.images figures.canvas figures.pictures maps metrics quality reporting.own_tables reporting.sheets "
+    "runtime.parallel scoring.counting scoring.oracle",
+    "report": "artifacts.clusters artifacts.losses clusters.partition configuration figures.canvas figures.charts "
+    "reporting.costs reporting.failures reporting.own_tables reporting.partitions reporting.tables reporting.text "
     "results",
 }
-WITHOUT_PROVENANCE = ("nouns", "report")
 
 # What the demo chooses by name, and a CRF after the segmenter besides.
 CHOSEN = {
@@ -69,8 +69,7 @@ def holds_code(module: str) -> bool:
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_depends_on_what_it_needs_and_nothing_else(stage: str) -> None:
     closure = {name for name in Code(ROOT).closure(f"pcc.stages.{stage}") if holds_code(name)}
-    every = EVERY.split()[stage in WITHOUT_PROVENANCE :]
-    allowed = {f"pcc.{name}" for name in [f"stages.{stage}", *every, *ALLOWED[stage].split()]}
+    allowed = {f"pcc.{name}" for name in [f"stages.{stage}", *EVERY.split(), *ALLOWED[stage].split()]}
     assert closure == allowed
 
 

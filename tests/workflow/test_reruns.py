@@ -48,9 +48,10 @@ class Project:
     def configure(self, config: dict[str, Any]) -> None:
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
 
-    def snakemake(self, *arguments: str) -> str:
-        """Standard output and error of one run, which must succeed."""
-        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    def snakemake(self, *arguments: str, failing: str = "") -> str:
+        """Standard output and error of one run, which must succeed unless a stage is to fail."""
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, "FAILING": failing}
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
             cwd=self.folder,
@@ -59,7 +60,7 @@ class Project:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert (done.returncode == 0) != bool(failing), done.stdout + done.stderr
         return done.stdout + done.stderr
 
     def pending(self, *arguments: str) -> list[str]:
@@ -270,3 +271,54 @@ def test_a_configfile_stands_alone(edited: Project, tmp_path: Path) -> None:
     assert all("results/other/" in job for job in pending)
     assert not any("/000" in job and "/001" in job for job in pending)
     assert sum(job.startswith("localize") for job in pending) == 1  # the demo's two shards do not leak in
+
+
+@pytest.mark.parametrize(
+    ("failing", "change"),
+    [
+        ("prepare", {"dataset": {**CONFIG["dataset"], "settings": {"seed": 1}}}),
+        ("train", {"methods": {**CONFIG["methods"], "cam": {"training": {"batch_size": 3}}}}),
+        ("localize", {"localizations": {**CONFIG["localizations"], "cam": {"image_size": 95}}}),
+        ("pseudo_masks", {"refinements": {**CONFIG["refinements"], "crf": {"iterations": 9}}}),
+    ],
+)
+def test_what_failed_is_run_again_though_all_that_follows_is_there(
+    edited: Project, failing: str, change: dict[str, Any]
+) -> None:
+    """The output of a failed job is deleted; then the cause is put right, by going back."""
+    edited.configure(CONFIG | change)
+    edited.snakemake(failing=failing)
+    edited.configure(CONFIG)
+    assert any(job.startswith(failing) for job in edited.pending()), "not: nothing to be done"
+    edited.snakemake()
+    assert not edited.pending()
+
+
+def test_another_order_of_the_classes_reruns_the_trainings(edited: Project) -> None:
+    """It is in dataset.json alone: the manifest names labels."""
+    dataset = edited.folder / "results/toy/data/dataset.json"
+    before, content = dataset.stat(), dataset.read_bytes()
+    dataset.write_text("another order")
+    pending = edited.pending()
+    dataset.write_bytes(content)
+    os.utime(dataset, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert {job.split(":")[0] for job in pending} >= {"train", "train_segmenter", "localize", "pseudo_masks", "segment"}
+
+
+@pytest.mark.parametrize("change", ["added", "replaced", "deleted"])
+def test_a_change_of_images_prepares_again(edited: Project, change: str) -> None:
+    photos = edited.folder / "photos"
+    photos.mkdir(exist_ok=True)
+    (photos / "a.jpg").write_bytes(b"a")
+    (photos / "b.jpg").unlink(missing_ok=True)
+    edited.configure(CONFIG | {"dataset": {"name": "mine", "format": "folder", "settings": {"images": "photos"}}})
+    edited.snakemake()
+    assert not edited.pending()
+    match change:
+        case "added":
+            (photos / "b.jpg").write_bytes(b"b")
+        case "replaced":
+            (photos / "a.jpg").write_bytes(b"c")
+        case "deleted":
+            (photos / "a.jpg").unlink()
+    assert any(job.startswith("prepare") for job in edited.pending())
