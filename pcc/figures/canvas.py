@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.transforms import Bbox
+from PIL import Image
 
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import atomic_path
@@ -110,10 +111,20 @@ def tidy(axes: Axes, bars: bool = False) -> None:
         axes.tick_params(axis="y", length=0)
 
 
+MARK = "PCC"  # in every picture, so that no other is written over
 FORMATS: dict[str, dict[str, Any]] = {
-    ".png": {"metadata": {"Software": None}},  # without the drawing library's version
-    ".jpg": {"pil_kwargs": {"quality": 88}},
+    ".png": {"metadata": {"Software": MARK}},
+    ".jpg": {"pil_kwargs": {"quality": 88, "comment": MARK.encode()}},
 }
+
+
+def is_marked(path: Path) -> bool:
+    """Whether `save` has written a picture."""
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            return MARK in (image.info.get("Software"), image.info.get("comment", b"").decode(errors="replace"))
+    except (OSError, ValueError, SyntaxError):
+        return False
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from pcc.artifacts.clusters import read_stored
 from pcc.data.manifest import Dataset, Record
 from pcc.data.tables import read_table
 from pcc.gallery.encoding import class_colours, heat_colours
@@ -14,7 +15,7 @@ from pcc.gallery.layers import Facts
 from pcc.ids import BACKGROUND
 from pcc.reporting.experiments import Experiment, Step, name_of
 from pcc.runtime.errors import InputError
-from pcc.runtime.files import read_json, write_text
+from pcc.runtime.files import write_text
 
 PAGE = resources.files("pcc.gallery") / "page"
 QUALITY = "quality.csv"
@@ -104,15 +105,10 @@ def _partitions(results: Path, ids: Mapping[str, int]) -> dict[str, list[dict[st
     """Clusters by partition, as class ids; empty partitions are skipped."""
     found = {}
     for path in sorted(results.glob("clusters/*/clusters.json")):
-        try:
-            clusters = [
-                {"name": str(cluster["name"]), "classes": [ids[name] for name in cluster["members"]]}
-                for cluster in read_json(path)["clusters"]
-            ]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{path}: invalid clusters.json ({type(error).__name__}: {error}); rerun `pcc clusters`"
-            ) from error
+        stored = read_stored(path).clusters
+        if unknown := [name for cluster in stored for name in cluster.members if name not in ids]:
+            raise InputError(f"{path}: unknown class '{unknown[0]}'; rerun `pcc clusters`")
+        clusters = [{"name": c.name, "classes": [ids[name] for name in c.members]} for c in stored]
         if clusters:
             found[path.parent.name] = clusters
     return found

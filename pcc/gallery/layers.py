@@ -78,7 +78,7 @@ def read_made(layer: Layer, output: Path) -> dict[str, Facts]:
     try:
         stored = read_json(output / layer.folder / MADE)
         return dict(stored["images"]) if stored["key"] == layer.key else {}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, InputError, ValueError, KeyError, TypeError):
         return {}
 
 

@@ -93,10 +93,7 @@ def image_labels(path: Path) -> dict[str, tuple[str, ...]]:
 def _read_parts(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: file is missing; check root and annotations")
-    try:
-        stored = read_json(path)
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); restore it") from error
+    stored = read_json(path, "restore it")
     missing = [part for part in PARTS if not isinstance(stored, dict) or not isinstance(stored.get(part), list)]
     if missing:
         raise InputError(f"{path}: not an instances JSON, no list of {', '.join(missing)}; give an instances_*.json")

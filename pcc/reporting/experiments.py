@@ -6,8 +6,16 @@ from pathlib import Path
 
 from pcc.reporting.tables import chain
 from pcc.results import BY_MASKS, KINDS, choices_of, is_unfinished, shards
-from pcc.runtime.errors import InputError
-from pcc.runtime.files import read_json
+from pcc.runtime.files import read_as
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What is needed of a metrics.json."""
+
+    kind: str
+    mean_iou: float | None
+    oracle: bool
 
 
 @dataclass(frozen=True)
@@ -105,10 +113,5 @@ def _score(path: Path, kind: str) -> tuple[float | None, bool]:
     """mIoU and oracle flag; (None, False) if this kind is not scored."""
     if not path.is_file():
         return None, False
-    try:
-        metrics = read_json(path)
-        return (metrics["mean_iou"], bool(metrics["oracle"])) if metrics["kind"] == kind else (None, False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: not a metrics.json ({type(error).__name__}: {error}); rerun `pcc evaluate`"
-        ) from error
+    metrics = read_as(path, Scored, "pcc evaluate")
+    return (metrics.mean_iou, metrics.oracle) if metrics.kind == kind else (None, False)

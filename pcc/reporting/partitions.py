@@ -7,22 +7,23 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pcc.clusters.partition import CUT, adjusted_rand_index, co_association, members, tree, variation_of_information
+from pcc.artifacts.clusters import Stored, read_stored
+from pcc.clusters.partition import CUT, adjusted_rand_index, co_association, tree, variation_of_information
 from pcc.figures import charts
-from pcc.runtime.files import read_json
 
 
 def clusters_figure(path: Path) -> Figure:
     """Clusters as boxes of names; for several samples, their co-association."""
-    stored = read_json(path)
-    title = f"Clusters: {path.parent.name}, by {stored.get('provider', 'hand')}"
-    if not stored["clusters"]:
+    stored = read_stored(path)
+    title = f"Clusters: {path.parent.name}, by {stored.provider}"
+    if not stored.clusters:
         return charts.nothing("no clusters: every class is on its own")
-    samples, names = _samples(stored), sorted(name for group in members(stored["clusters"]) for name in group)
+    samples, names = _samples(stored), sorted(name for cluster in stored.clusters for name in cluster.members)
     if len(samples) < 2 or len(names) < 2:
-        return charts.partition({c["name"]: c["members"] for c in stored["clusters"]}, title)
+        return charts.partition({c.name: list(c.members) for c in stored.clusters}, title)
     together = co_association(samples, names)
-    title += f"\n{len(samples)} samples, agreement {stored['agreement']:.2f}, {len(stored['clusters'])} clusters"
+    agreement = "" if stored.agreement is None else f", agreement {stored.agreement:.2f}"
+    title += f"\n{len(samples)} samples{agreement}, {len(stored.clusters)} clusters"
     return charts.co_association_map(together, tree(together), names, CUT, title)
 
 
@@ -38,10 +39,10 @@ def comparison_table(paths: Sequence[Path]) -> pd.DataFrame:
     whole: dict[str, Any] = {}
     every: dict[str, Any] = {}
     for path in paths:
-        stored = read_json(path)
-        if stored["clusters"]:
+        stored = read_stored(path)
+        if stored.clusters:
             name = path.parent.name
-            whole[name] = every[name] = stored["clusters"]
+            whole[name] = every[name] = [list(cluster.members) for cluster in stored.clusters]
             samples = _samples(stored)
             if len(samples) > 1:
                 every |= {f"{name}, sample {number}": sample for number, sample in enumerate(samples, 1)}
@@ -55,5 +56,5 @@ def comparison_table(paths: Sequence[Path]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _samples(stored: dict[str, Any]) -> list[Any]:
-    return [sample["clusters"] for sample in stored.get("samples", [])]
+def _samples(stored: Stored) -> list[dict[str, tuple[str, ...]]]:
+    return [sample.clusters for sample in stored.samples]

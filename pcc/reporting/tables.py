@@ -1,12 +1,16 @@
 """Tables of metrics by run, by experiment over seeds, and by class. Values are fractions in [0, 1]."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import pandas as pd
+from pydantic import Field, NonNegativeInt
 
 from pcc.configuration import CHAIN
+from pcc.runtime.files import read_as, read_json
 
 CHOICES = ("dataset", "supervision", *CHAIN)
 CONDITIONS = (
@@ -25,6 +29,45 @@ CONDITIONS = (
 SCORES = ("mean_iou", "pixel_accuracy", "boundary_iou", "within_cluster_confusion", "between_cluster_confusion")
 ORACLE = ("oracle_threshold", "oracle_mean_iou")
 GROUP = [*CHOICES, *CONDITIONS]
+
+
+Share = Annotated[float, Field(ge=0, le=1)] | None
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What is read of a metrics.json."""
+
+    experiment: dict[str, Any]
+    settings: dict[str, Any]
+    kind: Literal["maps", "pseudo_masks", "predictions"]
+    split: str
+    ground_truth: str
+    num_images: NonNegativeInt
+    classes: list[str]
+    eval_classes: list[str]
+    confusion_matrix: list[list[NonNegativeInt]]
+    iou: dict[str, Share]
+    precision: dict[str, Share]
+    recall: dict[str, Share]
+    mean_iou: Share
+    pixel_accuracy: Share
+    boundary_iou: Share
+    within_cluster_confusion: Share
+    between_cluster_confusion: Share
+    oracle: bool
+    oracle_threshold: dict[str, Any] | None
+    labels_at_inference: bool
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """All that a metrics.json holds.
+
+    Raises:
+        InputError: not a metrics.json.
+    """
+    read_as(path, Metrics, "pcc evaluate")
+    return cast(dict[str, Any], read_json(path))
 
 
 def runs_table(metrics: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

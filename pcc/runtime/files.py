@@ -7,11 +7,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from pcc.runtime.errors import InputError
 
 KEY = ".key.json"
+T = TypeVar("T")
 
 
 @contextmanager
@@ -48,8 +51,12 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, advice: str = "delete it and run the stage that writes it") -> Any:
     """Read one JSON file.
+
+    Args:
+        path: the file.
+        advice: what to do if it is none.
 
     Raises:
         InputError: not JSON.
@@ -57,7 +64,28 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a JSON file ({error}); delete it and run the stage that writes it") from error
+        raise InputError(f"{path}: not JSON ({error}); {advice}") from error
+
+
+def read_as(path: Path, kind: type[T], made_by: str) -> T:
+    """Read one JSON file into a dataclass; further keys are left out.
+
+    Args:
+        path: the file.
+        kind: dataclass with a type for each key that is needed.
+        made_by: the command that writes such a file.
+
+    Raises:
+        InputError: not JSON, or keys are missing or of another type.
+    """
+    stored = read_json(path)
+    try:
+        return TypeAdapter(kind).validate_python(stored)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "file"
+        reason = f"{where}: {first['msg'].lower()}"
+        raise InputError(f"{path}: not what `{made_by}` writes ({reason}); delete it and run that again") from error
 
 
 def digest(path: Path) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from pcc import metrics
 from pcc.artifacts.clusters import read_clusters
@@ -15,6 +14,7 @@ from pcc.data.manifest import Dataset, Manifest, manifest_files
 from pcc.figures.canvas import save
 from pcc.ids import BACKGROUND
 from pcc.quality import INDICATORS, reliability_scores
+from pcc.reporting.own_tables import QUALITY, read_own
 from pcc.reporting.sheets import contact_sheet_of
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import write_json
@@ -160,7 +160,7 @@ def _worst_images(scores: Mapping[str, float]) -> list[tuple[str, float]]:
 
 def _reliability(quality: Path, counts: Counts) -> dict[str, Any] | None:
     """`reliability_scores` of the confidence and of each indicator, over masks in both; None if there are none."""
-    table = pd.read_csv(quality, dtype={"image_id": str})
+    table = read_own(quality, QUALITY, "pcc quality")
     keys = list(zip(table["image_id"], table["class_id"], strict=True))
     table = table[[key in counts.masks for key in keys]]
     if table.empty:

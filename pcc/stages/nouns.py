@@ -6,7 +6,8 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-from pcc.artifacts.networks import WEIGHTS, read_description
+from pcc.artifacts.networks import DESCRIPTION, WEIGHTS, read_description
+from pcc.artifacts.provenance import Job
 from pcc.models.clip import TEMPLATE, Clip, names_for_clip
 from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.files import write_text
@@ -27,12 +28,13 @@ def nouns(classifier: Path, output: Path, *, words: str, top: int = 5) -> None:
     Raises:
         InputError: the method has no prompts, or the file is empty.
     """
+    path = find_list(words, ".txt", "word list")
+    job = Job({"words": words, "top": top}, [classifier / WEIGHTS, classifier / DESCRIPTION, path])
     made, stored = read_description(classifier), load_file(classifier / WEIGHTS)
     if "prompts" not in stored:
         raise InputError(
             f"{classifier}: '{made['type']}' has no learned prompts; remove `nouns` from its configuration"
         )
-    path = find_list(words, ".txt", "word list")
     candidates = list(dict.fromkeys(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()))
     if not candidates:
         raise InputError(f"nouns: {path} is empty; write one noun per line")
@@ -50,3 +52,4 @@ def nouns(classifier: Path, output: Path, *, words: str, top: int = 5) -> None:
         rows += [(name, rank, candidates[i], cosine) for rank, (i, cosine) in enumerate(found, 1)]
     table = pd.DataFrame(rows, columns=["class", "rank", "noun", "cosine"])
     write_text(output, table.to_csv(index=False, float_format="%.4f"))
+    job.write_provenance(output)

@@ -11,10 +11,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pcc.artifacts.losses import LOSS_COLUMNS
+from pcc.artifacts.provenance import Job
 from pcc.figures import charts
 from pcc.figures.canvas import save
 from pcc.reporting.costs import by_stage, disk, times
 from pcc.reporting.failures import Experiment, best_of_last_step
+from pcc.reporting.own_tables import LOSSES, NOUNS, read_own
 from pcc.reporting.partitions import clusters_figure, comparison_table
 from pcc.reporting.tables import (
     CHOICES,
@@ -23,6 +25,7 @@ from pcc.reporting.tables import (
     per_class_table,
     percent,
     published_table,
+    read_metrics,
     records,
     runs_table,
     summary_table,
@@ -67,7 +70,8 @@ def report(
     Raises:
         InputError: an invalid metrics.json, or duplicate runs.
     """
-    found = [_read(path) for path in metrics]
+    job = Job({}, [*metrics, *losses, *clusters, *nouns])
+    found = [read_metrics(path) for path in metrics]
     runs, classes = runs_table(found), per_class_table(found)
     if (twice := runs.duplicated([c for c in runs.columns if c in (*CHOICES, "seed", "kind", "split")])).any():
         raise InputError(f"{metrics[int(np.flatnonzero(twice)[0])]}: same run as another --metrics; pass each run once")
@@ -98,16 +102,8 @@ def report(
         write_text(output / "config.yaml", config_text(config))
     text = report_text(tables, found, best, Run(config, _provenance(metrics)), names, list(noun_figures))
     write_text(output / "report.md", text)
+    job.write_provenance(output)
     log.info("metrics in %%\n%s", scores_table(summary))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        metrics = read_json(path)
-        runs_table([metrics])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a metrics.json ({type(error).__name__}: {error}); run `pcc evaluate`") from error
-    return metrics
 
 
 def _per_class(summary: pd.DataFrame, classes: pd.DataFrame) -> Figure:
@@ -163,7 +159,7 @@ def _curves(losses: Sequence[Path]) -> Figure:
         folders = path.parent.relative_to(root).parts if len(losses) > 1 else path.parts[-4:-1]
         seed = next((folder for folder in folders if SEED.fullmatch(folder)), "loss")
         training = " / ".join(folder for folder in folders if folder != seed) or path.parent.name
-        table = pd.read_csv(path)
+        table = read_own(path, LOSSES, "pcc train")
         parts = [name for name in table.columns if name not in LOSS_COLUMNS]
         for part in parts if len(parts) > 1 else ["loss"]:
             panel = f"{training}: {part.replace('_', ' ')}" if len(parts) > 1 else training
@@ -178,7 +174,7 @@ def _noun_figures(nouns: Sequence[Path]) -> dict[str, Figure]:
     for path in nouns:
         method, seed = path.parts[-3:-1]
         if method not in figures:
-            table = pd.read_csv(path)
+            table = read_own(path, NOUNS, "pcc nouns")
             rows = [
                 (str(name), float(found["cosine"].iloc[0]), list(zip(found["noun"], found["cosine"], strict=True))[1:])
                 for name, found in table.groupby("class", sort=False)

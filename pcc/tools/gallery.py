@@ -15,6 +15,7 @@ from pcc.gallery.layers import Facts, Job, Layer, is_fresh, jobs, make, read_mad
 from pcc.reporting.experiments import Step, experiments_of, find_steps
 from pcc.results import MANIFEST
 from pcc.runtime.errors import InputError
+from pcc.runtime.ownership import claimed
 from pcc.runtime.parallel import map_in_processes
 from pcc.runtime.progress import log, track
 from pcc.scoring.counting import chunked
@@ -50,8 +51,9 @@ def gallery(
         raise InputError(f"{results}: no experiment has {' or '.join(only)} in its path; see --only")
     home = output or results / "gallery"
     layers = layers_of(data.dataset, steps)
-    facts = update(layers, located(records, results), home, threads)
-    write_page(home, page_data(results, data.dataset, records, steps, experiments_of(steps), facts))
+    with claimed(home, "gallery", "inside"):
+        facts = update(layers, located(records, results), home, threads)
+        write_page(home, page_data(results, data.dataset, records, steps, experiments_of(steps), facts))
     log.info("open %s in a browser", home / "index.html")
 
 

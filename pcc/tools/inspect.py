@@ -6,7 +6,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
@@ -16,12 +15,14 @@ from pcc.artifacts.masks import read_mask
 from pcc.data.images import read_image
 from pcc.data.manifest import Manifest, Record
 from pcc.figures import charts
-from pcc.figures.canvas import save
+from pcc.figures.canvas import is_marked, save
 from pcc.figures.pictures import Row, class_legend, contact_sheet, heat, heat_maps, overlay
 from pcc.ids import BACKGROUND
 from pcc.maps import resize
+from pcc.reporting.own_tables import LOSSES, read_own
 from pcc.reporting.partitions import clusters_figure
 from pcc.reporting.sheets import strongest, title_of
+from pcc.reporting.tables import read_metrics
 from pcc.results import data_above
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import read_json
@@ -65,6 +66,8 @@ def inspect(
     """
     if not artifact.exists():
         raise InputError(f"{artifact}: no such file or folder; name one of {KNOWN}")
+    if output.exists() and not is_marked(output):
+        raise InputError(f"{output}: exists and was not drawn by PCC; name another file, or delete it")
     path = artifact_in(artifact, image_id)
     save(_drawing(path)(Shown(path, image_id, manifest, images)), output)
     log.info("%s → %s", path, output)
@@ -94,7 +97,8 @@ def _drawing(path: Path) -> Callable[[Shown], Figure]:
     if path.suffix == ".csv" and path.read_text(encoding="utf-8").startswith("phase,"):
         return _draw_losses
     if path.suffix == ".json":
-        keys = read_json(path)
+        stored = read_json(path)
+        keys = stored if isinstance(stored, dict) else {}
         if "confusion_matrix" in keys:
             return _draw_metrics
         if "clusters" in keys:
@@ -107,12 +111,12 @@ def _draw_clusters(shown: Shown) -> Figure:
 
 
 def _draw_metrics(shown: Shown) -> Figure:
-    stored = read_json(shown.path)
+    stored = read_metrics(shown.path)
     return charts.confusion(stored["confusion_matrix"], stored["classes"], title_of(stored))
 
 
 def _draw_losses(shown: Shown) -> Figure:
-    table = pd.read_csv(shown.path)
+    table = read_own(shown.path, LOSSES, "pcc train")
     named = [c for c in table.columns if c not in LOSS_COLUMNS]
     lines: dict[str, charts.Line] = {
         c: (table["step"][table[c].notna()].to_numpy(), table[c].dropna().to_numpy()) for c in named

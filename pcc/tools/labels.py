@@ -53,4 +53,6 @@ def labels(
             problems += error.problems
     if problems:
         raise InputError(problems)
+    if output.exists() and output.read_bytes() != table.getvalue().encode():
+        raise InputError(f"{output}: already exists; name another with --output, or delete it")
     write_text(output, table.getvalue())

@@ -74,7 +74,9 @@ def test_training_writes_a_network_that_reads_back_the_same(manifest: Path, clas
     torch.testing.assert_close(method.raw_maps(images), again.raw_maps(images))
     provenance = json.loads((classifier / "provenance.json").read_text())
     assert provenance["seed"] == 0
-    assert set(provenance["inputs"].values()) == {digest(manifest), digest(manifest.parent / "clusters.json")}
+    assert set(provenance["inputs"].values()) == {
+        digest(manifest.parent / name) for name in ("manifest.csv", "dataset.json", "clusters.json")
+    }
     assert not list(classifier.parent.glob(".*partial"))
 
 
@@ -255,7 +257,7 @@ def test_a_shard_that_is_none_is_one_clear_line(manifest: Path, classifier: Path
     broken.write_bytes(b"not safetensors")
     with pytest.raises(InputError, match="not a shard of localization maps"):
         pseudo_masks(manifest, broken, tmp_path / "m", type="argmax")
-    with pytest.raises(InputError, match="no trained network here"):
+    with pytest.raises(InputError, match="no such file or folder; run the stage that writes it"):
         maps_of(manifest, tmp_path / "nowhere", tmp_path / "001.safetensors")
     assert IGNORE == 255
 

@@ -155,7 +155,7 @@ def test_a_shard_given_twice_or_not_there(results: Any) -> None:
     first = results.shards("predictions")[0]
     with pytest.raises(InputError, match="another --input"):
         run(results, "predictions", inputs=[first, first])
-    with pytest.raises(InputError, match=r"002: input is missing"):
+    with pytest.raises(InputError, match=r"002: no such file or folder"):
         run(results, "predictions", inputs=[first.with_name("002")])
 
 

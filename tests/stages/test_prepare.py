@@ -130,7 +130,7 @@ def test_clusters_are_written(data: dict[str, Any], tmp_path: Path, settings: di
     assert [set(cluster) for cluster in stored["clusters"]] == [{"name", "members"}] * count
     if settings["provider"] == "taxonomy":
         assert stored["clusters"] == [{"name": n, "members": m} for n, m in TAXONOMY.items()]
-    assert json.loads((output.parent / "provenance.json").read_text())["settings"] == settings
+    assert json.loads((output.parent / "clusters.provenance.json").read_text())["settings"] == settings
 
 
 def test_a_partition_that_does_not_fit_is_not_written(data: dict[str, Any], tmp_path: Path) -> None:

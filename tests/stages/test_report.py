@@ -231,6 +231,6 @@ def test_the_same_run_twice_and_what_is_no_metrics(files: list[Path], tmp_path: 
     with pytest.raises(InputError, match="same run as another"):
         report([files[0], files[1], files[0]], tmp_path / "report")
     write_text(tmp_path / "bad.json", "{}")
-    with pytest.raises(InputError, match=r"bad.json: not a metrics.json"):
+    with pytest.raises(InputError, match=r"bad.json: not what `pcc evaluate` writes"):
         report([tmp_path / "bad.json"], tmp_path / "report")
     assert not (tmp_path / "report").exists()

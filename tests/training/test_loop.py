@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pcc.artifacts import tensors
 from pcc.runtime.errors import InputError
 from pcc.trainable import Batch, ParameterGroup, Trainable
-from pcc.training import checkpoints
 from pcc.training import loop as training
 from pcc.training.batches import loader_processes
 from pcc.training.checkpoints import CHECKPOINT
@@ -216,11 +216,11 @@ def test_checkpoint_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyP
     weights_after(tmp_path)
     before = (tmp_path / CHECKPOINT).read_bytes()
 
-    def half(tensors: object, path: Path, metadata: object) -> None:
+    def half(values: object, path: Path, metadata: object) -> None:
         path.write_bytes(b"half")
         raise Killed
 
-    monkeypatch.setattr(checkpoints, "save_file", half)
+    monkeypatch.setattr(tensors, "save_file", half)
     model = Linear()
     with pytest.raises(Killed):
         fit(model, Noise(), Recipe([*RECIPE.phases, Phase("more", 1, 0.1)], 4), seed=0, work=tmp_path)
