@@ -109,7 +109,7 @@ def test_everything_is_listed_at_once_in_the_order_of_the_rows(manifest: Manifes
         "the reader's own",
         "unknown class 'cow'",
         "a.png: file is empty",
-        "a_mask.png: mask cannot be read",
+        "a_mask.png: file is missing",
         "b.jpg: file is missing",
     ]
     for threads in (1, 4):

@@ -13,7 +13,7 @@ STAGES = sorted(file.stem for file in (ROOT / "pcc/stages").glob("[a-z]*.py"))
 
 EVERY = "artifacts.provenance runtime.errors runtime.files runtime.stage"
 MANIFEST = "data.manifest data.tables ids"
-IMAGES = f"{MANIFEST} data.images data.tensors trainable runtime.hardware"
+IMAGES = f"{MANIFEST} data.images runtime.image_files data.tensors trainable runtime.hardware"
 TRAINING = (
     f"{IMAGES} artifacts.losses artifacts.masks artifacts.networks runtime.interruption training.batches "
     "training.checkpoints training.feature_cache training.loop training.losses training.run training.samples"
@@ -23,8 +23,8 @@ SHARDS = "artifacts.maps artifacts.shards"
 
 # Modules of each stage beside its own and those that the configuration chooses by name.
 ALLOWED = {
-    "prepare": f"{MANIFEST} artifacts.masks data.checks data.classes data.image_ids data.images runtime.plugins "
-    "runtime.resources",
+    "prepare": f"{MANIFEST} artifacts.masks data.checks data.classes data.image_ids data.images "
+    "runtime.image_files runtime.plugins runtime.resources",
     "clusters": f"{MANIFEST} artifacts.clusters clusters.partition clusters.providers runtime.plugins",
     "train": f"{TRAINING} {NETWORK} artifacts.clusters maps methods.base methods.loading runtime.plugins",
     "nouns": "artifacts.networks models.clip runtime.resources",
@@ -32,14 +32,14 @@ ALLOWED = {
     "methods.loading models.folding runtime.plugins",
     "train_boundary": f"{TRAINING} {NETWORK} maps models.boundary refine.random_walk runtime.parallel training.masks",
     "boundaries": f"{IMAGES} {NETWORK} {SHARDS} maps models.boundary refine.random_walk runtime.parallel",
-    "pseudo_masks": f"{MANIFEST} artifacts.maps artifacts.masks data.images runtime.hardware runtime.parallel "
-    "runtime.plugins",
-    "quality": f"{MANIFEST} artifacts.clusters artifacts.maps artifacts.masks maps quality",
+    "pseudo_masks": f"{MANIFEST} artifacts.maps artifacts.masks data.images runtime.hardware runtime.image_files "
+    "runtime.parallel runtime.plugins",
+    "quality": f"{MANIFEST} artifacts.clusters artifacts.maps artifacts.masks maps quality runtime.image_files",
     "train_segmenter": f"{TRAINING} models.segmenter runtime.plugins training.masks",
     "segment": f"{IMAGES} artifacts.masks artifacts.networks deployment deployment.predictor models.segmenter "
     "runtime.parallel runtime.plugins",
     "evaluate": f"{MANIFEST} artifacts.clusters artifacts.maps artifacts.masks configuration data.images "
-    "figures.canvas figures.pictures maps metrics quality reporting.sheets runtime.parallel "
+    "figures.canvas figures.pictures maps metrics quality reporting.sheets runtime.image_files runtime.parallel "
     "scoring.counting scoring.oracle",
     "report": "artifacts.losses clusters.partition configuration figures.canvas figures.charts "
     "reporting.costs reporting.failures reporting.partitions reporting.tables reporting.text "
