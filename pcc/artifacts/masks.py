@@ -33,7 +33,7 @@ def read_mask(path: Path) -> UInt8[np.ndarray, "H W"]:
     with opened(path, "mask", "restore the file", formats=["PNG"]) as image:
         if image.mode not in ("P", "L"):
             raise InputError(f"{path}: mask has mode {image.mode}; save class ids as an 8-bit palette or grey PNG")
-        factor = LOW_DEPTHS.get(image.tile[0].args) if image.tile else None
+        factor = LOW_DEPTHS.get(str(image.tile[0][3])) if image.tile else None
         values = np.array(image, dtype=np.uint8)
         return values if factor is None else values // factor
 
