@@ -77,6 +77,12 @@ def files_below(folder: Path, without: Path | None = None) -> list[Path]:
     ]
 
 
+def find_image(folder: Path, name: str) -> Path | None:
+    """The image file of this name in a folder, whichever suffix it has."""
+    suffixes = (*SUFFIXES, *(suffix.upper() for suffix in SUFFIXES))
+    return next((path for suffix in suffixes if (path := folder / f"{name}{suffix}").is_file()), None)
+
+
 def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
     if image.mode == "F":
         raise InputError(f"{path}: pixels are floating-point numbers of unknown range; save as 8-bit RGB")
