@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from pcc.ids import IGNORE, palette
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import atomic_path
+from pcc.runtime.image_files import opened
+
+LOW_DEPTHS = {"L;2": 85, "L;4": 17}  # grey of 2 and 4 bits, which Pillow multiplies so that white is 255
 
 
 def write_mask(path: Path, mask: UInt8[np.ndarray, "H W"]) -> None:
@@ -27,13 +30,12 @@ def read_mask(path: Path) -> UInt8[np.ndarray, "H W"]:
     Raises:
         InputError: unreadable, or an RGB image.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode not in ("P", "L"):
-                raise InputError(f"{path}: mask has mode {image.mode}; save class ids as an 8-bit palette or grey PNG")
-            return np.array(image, dtype=np.uint8)
-    except (OSError, UnidentifiedImageError) as error:
-        raise InputError(f"{path}: mask cannot be read ({error}); restore the file") from error
+    with opened(path, "mask", "restore the file", formats=["PNG"]) as image:
+        if image.mode not in ("P", "L"):
+            raise InputError(f"{path}: mask has mode {image.mode}; save class ids as an 8-bit palette or grey PNG")
+        factor = LOW_DEPTHS.get(str(image.tile[0][3])) if image.tile else None
+        values = np.array(image, dtype=np.uint8)
+        return values if factor is None else values // factor
 
 
 def mask_value_fault(values: Iterable[int], num_foreground: int) -> str | None:

@@ -69,11 +69,18 @@ def _record_problems(
 ) -> Iterator[str]:
     """Faults of id and labels; ``first_seen`` collects the records whose files are worth opening."""
     where = record.where or f"image {record.image_id}"
+    where = where if where.isprintable() else repr(where)[1:-1]  # one line, whatever files are called
     if fault := ids.fault(record.image_id):
         yield f"{where}: image id {record.image_id!r} {fault}; use a plain file name without suffix"
-    elif (first := first_seen.setdefault(record.image_id, record)) is not record:
+    elif (first := first_seen.setdefault(ids.on_disk(record.image_id), record)) is not record:
         seen = f"{first.where} (split {first.split})"
-        yield f"{where}: image id {record.image_id} is there twice, first at {seen}; keep one"
+        if first.image_id == record.image_id:
+            yield f"{where}: image id {record.image_id} is there twice, first at {seen}; keep one"
+        else:
+            same = "differ only in case or accents, which some file systems do not tell apart"
+            yield f"{where}: image ids {record.image_id} and {first.image_id} ({seen}) {same}; rename one"
+    if not fault and not ids.is_utf8(f"{record.image} {record.mask}"):
+        yield f"{where}: the path of image {record.image_id} or of its mask is not UTF-8; rename the folder"
     for name in record.labels:
         if name not in dataset.classes:
             yield unknown_class(name, dataset.classes, where)

@@ -1,8 +1,5 @@
 """One way to read an image: whatever the file holds, three 8-bit channels the right way up."""
 
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +7,10 @@ from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageOps
 
 from pcc.runtime.errors import InputError
+from pcc.runtime.image_files import FORMATS, opened
 
-# What Pillow's decoders raise on damaged files, beside OSError.
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".jp2", ".avif")
+SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+ADVICE = "restore it or take the image out of the list"
 Picture = str | Path | Image.Image | np.ndarray
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
@@ -26,9 +23,9 @@ def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
     becomes 255). Of an animation the first frame is taken.
 
     Raises:
-        InputError: missing, empty or damaged file, or floating-point pixels, whose range is not known.
+        InputError: missing, empty or damaged file, another format, or pixels whose range is not known (32 bits).
     """
-    with _opened(path) as image:
+    with opened(path, "image", ADVICE) as image:
         ImageOps.exif_transpose(image, in_place=True)
         return np.asarray(_to_rgb(image, path))
 
@@ -56,8 +53,9 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         InputError: missing or empty file, or no image header.
     """
-    with _opened(path) as image:
-        turned = image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
+    with opened(path, "image", ADVICE) as image:
+        # Pillow gives a TIFF's size as it is after turning.
+        turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
@@ -79,27 +77,20 @@ def files_below(folder: Path, without: Path | None = None) -> list[Path]:
     ]
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    if not path.is_file():
-        raise InputError(f"{path}: file is missing; restore it or take the image out of the list")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: file is empty (0 bytes); restore it or take the image out of the list")
-    try:
-        with Image.open(path) as image:
-            yield image
-    except DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: image cannot be read ({reason}); restore it or take it out of the list") from error
+def find_image(folder: Path, name: str) -> Path | None:
+    """The image file of this name in a folder, whichever suffix it has."""
+    suffixes = (*SUFFIXES, *(suffix.upper() for suffix in SUFFIXES))
+    return next((path for suffix in suffixes if (path := folder / f"{name}{suffix}").is_file()), None)
 
 
 def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip at 255
-        return Image.fromarray((np.asarray(image, dtype=np.uint32).clip(0, 65535) // 257).astype(np.uint8)).convert(
-            "RGB"
-        )
     if image.mode == "F":
         raise InputError(f"{path}: pixels are floating-point numbers of unknown range; save as 8-bit RGB")
+    if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip at 255
+        grey = np.asarray(image)
+        if grey.min() < 0 or grey.max() > 65535:
+            raise InputError(f"{path}: pixels are 32-bit numbers of unknown range; save as 8-bit RGB")
+        return Image.fromarray((grey // 257).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")

@@ -1,8 +1,8 @@
 """COCO: official instances JSON in, contiguous class ids, labels and semantic masks out.
 
 An image's labels are its annotated categories, crowds included. Training images without any annotation are
-left out, as in the field's published lists; those of val are
-predicted and not scored.
+left out, as in the field's published lists; those of val are predicted and not scored. Annotations without a
+segmentation, as detection data sets have them, are labels all the same; their images have no mask.
 
 Masks are painted in this order, later over earlier: crowd regions (``iscrowd``) as their class, then
 instances from the largest to the smallest, so that small objects stay visible; within each, ties go by
@@ -12,20 +12,18 @@ annotation id.
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from pycocotools import mask as rle
 
 from pcc.artifacts.masks import write_mask
-from pcc.data import image_ids as ids
 from pcc.data.manifest import Dataset, Manifest, Record
 from pcc.ids import IGNORE
-from pcc.readers.instances import Annotation, Instances
+from pcc.readers import run_lengths
+from pcc.readers.instances import Annotation, Instances, listed
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import digest
-from pcc.runtime.progress import track
+from pcc.runtime.progress import log, track
 
 ANNOTATIONS = {split: f"annotations/instances_{split}2014.json" for split in ("train", "val")}
 IMAGES = {split: f"{split}2014" for split in ("train", "val")}
@@ -61,16 +59,19 @@ def read(
         raise InputError(f"dataset.settings.crowd: '{crowd}' is not one of {', '.join(CROWD)}")
     if missing := [split for split in annotations if split not in images]:
         raise InputError(f"dataset.settings.images: no folder for split {', '.join(missing)}")
+    if not annotations:
+        raise InputError("dataset.settings.annotations: is empty; name an instances JSON for train and for val")
     splits = {split: Instances.read(Path(root) / name) for split, name in annotations.items()}
     first, *others = splits.values()
     for other in others:
         if (other.classes, other.class_ids) != (first.classes, first.class_ids):
             raise InputError(f"{other.path}: its categories are not those of {first.path}; use matching files")
+    _note_supercategories(list(splits.values()))
     problems = tuple(line for instances in splits.values() for line in instances.problems)
     records: list[Record] = []
     for split, instances in splits.items():
-        masks = output / "masks" / _digest(instances.path, crowd)
-        if not problems:
+        masks = None if problems else output / "masks" / _digest(instances.path, crowd)
+        if masks is not None:
             _paint_all(instances, masks, crowd)
         records += _records(instances, split, Path(root) / images[split], masks)
     dataset = Dataset(Path(root).name, first.classes, first.taxonomy)
@@ -89,50 +90,63 @@ def paint(
         crowd: how crowds are painted, see `read`.
     """
     mask = np.zeros(size, np.uint8)
-    encoded = [(annotation, _encode(annotation["segmentation"], size)) for annotation in annotations]
-    for annotation, code in sorted(
-        encoded, key=lambda pair: (not pair[0].get("iscrowd", 0), -int(rle.area(pair[1])), pair[0]["id"])
+    shapes = [(annotation, run_lengths.run_lengths(annotation["segmentation"], size)) for annotation in annotations]
+    for annotation, runs in sorted(
+        shapes, key=lambda pair: (not pair[0].get("iscrowd", 0), -int(pair[1][1::2].sum()), pair[0]["id"])
     ):
         ignored = annotation.get("iscrowd", 0) and crowd == "ignore"
-        mask[rle.decode(code).astype(bool)] = IGNORE if ignored else class_ids[annotation["category_id"]]
+        mask[run_lengths.to_mask(runs, size)] = IGNORE if ignored else class_ids[annotation["category_id"]]
     return mask
 
 
-def _encode(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
-    """The compressed run-length code of polygons or of an uncompressed code."""
-    if isinstance(segmentation, list):
-        return rle.merge(rle.frPyObjects(segmentation, *size))
-    return rle.frPyObjects(segmentation, *size) if isinstance(segmentation["counts"], list) else segmentation
-
-
-def _records(instances: Instances, split: str, folder: Path, masks: Path) -> list[Record]:
+def _records(instances: Instances, split: str, folder: Path, masks: Path | None) -> list[Record]:
     records = []
     for image in instances.images:
-        labels = instances.labels(image["id"])
+        labels = instances.labels(image.number)
         if labels or split != "train":
-            image_id = ids.from_file_name(image["file_name"])
+            painted = masks is not None and image.number not in instances.shapeless
             records.append(
                 Record(
-                    image_id,
-                    folder / image["file_name"],
+                    image.image_id,
+                    folder / image.file_name,
                     labels,
-                    masks / f"{image_id}.png",
+                    masks / f"{image.image_id}.png" if masks is not None and painted else None,
                     split,
-                    scored=bool(labels),
-                    where=f"{instances.path} image {image['id']}",
+                    scored=bool(labels) and painted,
+                    where=f"{instances.path} image {image.number}",
                 )
             )
     return records
 
 
 def _paint_all(instances: Instances, masks: Path, crowd: str) -> None:
+    if instances.shapeless:
+        log.warning(
+            "%s: annotations without a segmentation (%s): their %d images keep the labels and are not scored",
+            instances.path,
+            listed([number for numbers in instances.shapeless.values() for number in numbers]),
+            len(instances.shapeless),
+        )
     for image in track(instances.images, f"painting {instances.path.stem}"):
-        image_id = ids.from_file_name(image["file_name"])
-        path = masks / f"{image_id}.png"
-        if ids.fault(image_id) is None and not path.exists():
-            size = (image["height"], image["width"])
-            write_mask(path, paint(instances.annotations[image["id"]], size, instances.class_ids, crowd))
+        path = masks / f"{image.image_id}.png"
+        if image.number not in instances.shapeless and not path.exists():
+            write_mask(path, paint(instances.annotations[image.number], image.size, instances.class_ids, crowd))
+
+
+def _note_supercategories(splits: Sequence[Instances]) -> None:
+    """Some exporters list a name for the whole data set as a category beside its members."""
+    first = splits[0]
+    labelled = {name for instances in splits for image in instances.images for name in instances.labels(image.number)}
+    for name in first.classes:
+        if name not in labelled and set(first.taxonomy.get(name, ())) - {name}:
+            log.warning(
+                "%s: category '%s' has no annotations and is the supercategory of others; if it is not a class, "
+                "remove it from 'categories'",
+                first.path,
+                name,
+            )
 
 
 def _digest(path: Path, crowd: str) -> str:
-    return hashlib.sha256(f"{digest(path)} {digest(Path(__file__))} {crowd}".encode()).hexdigest()[:12]
+    code = " ".join(digest(Path(str(module))) for module in (__file__, run_lengths.__file__))
+    return hashlib.sha256(f"{digest(path)} {code} {crowd}".encode()).hexdigest()[:12]

@@ -122,5 +122,5 @@ def _mask(folder: Path, name: str) -> Path | None:
 
 def hashed_split(image_id: str, val_share: float) -> str:
     """``val`` for about ``val_share`` of all ids, always the same ones."""
-    number = int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8]) / 2**64
+    number = int.from_bytes(hashlib.sha256(image_id.encode(errors="surrogatepass")).digest()[:8]) / 2**64
     return "val" if number < val_share else "train"

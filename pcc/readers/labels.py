@@ -6,6 +6,7 @@ A source reads an entry when it is asked for: one bad entry is one problem and d
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -150,13 +151,25 @@ def _known(names: Sequence[str], classes: Sequence[str], where: str) -> tuple[st
     return tuple(name for name in classes if name in names)
 
 
+class _Annotation(ElementTree.TreeBuilder):
+    """Without a document type, which an annotation does not need: its entities can grow without end."""
+
+    def doctype(self, *_: Any) -> None:
+        raise ValueError("it declares a document type")
+
+
 def _object_names(path: Path) -> list[str]:
     try:
-        root = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not an XML annotation ({error}); restore it") from error
+        root = ElementTree.parse(path, ElementTree.XMLParser(target=_Annotation())).getroot()
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # the last two for encodings
+        raise InputError(f"{path}: not an XML annotation ({error}); restore it, or save it as UTF-8") from error
+    if root.tag != "annotation":
+        raise InputError(f"{path}: not an XML annotation (it is a <{root.tag:.60}>); restore it")
     # Parts (head, hand, foot) are named inside their object, so they are not looked at.
-    return [(name.text or "").strip() for name in root.findall("object/name")]
+    names = [" ".join((one.findtext("name") or "").split()) for one in root.findall("object")]
+    if "" in names:
+        raise InputError(f"{path}: object {names.index('') + 1} has no name; name its class, or remove it")
+    return names
 
 
 def _mask_names(path: Path, classes: Sequence[str]) -> tuple[str, ...]:

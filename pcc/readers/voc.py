@@ -3,12 +3,14 @@
 Masks may be missing, one by one or all; such images are not scored.
 """
 
+import codecs
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pcc.data import image_ids as ids
 from pcc.data.classes import read_classes
+from pcc.data.images import find_image
 from pcc.data.manifest import Dataset, Manifest, Record
 from pcc.readers.labels import SOURCES, LabelSource
 from pcc.runtime.errors import InputError, call_with
@@ -67,7 +69,7 @@ def read(
             except InputError as error:
                 problems += error.problems
                 continue
-            image, mask = tree / "JPEGImages" / f"{image_id}.jpg", _mask(tree / masks, image_id)
+            image, mask = _image(tree / "JPEGImages", image_id), _mask(tree / masks, image_id)
             may_score = mask is not None and (split != "train" or scored is None or image_id in scored)
             records.append(Record(image_id, image, found, mask, split, scored=may_score, where=where))
     sources = tuple(lists.values()) + ((Path(labels["path"]),) if "path" in labels else ())
@@ -82,8 +84,20 @@ def _read_list(path: Path) -> dict[int, str]:
     """Line number → image id."""
     if not path.is_file():
         raise InputError(f"{path}: list of image ids is missing; check root and splits")
-    lines = path.read_text(encoding="utf-8").splitlines()
+    content = path.read_bytes()
+    # PowerShell writes UTF-16, other programs of Windows a byte-order mark.
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        lines = content.decode(encoding).splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not text in UTF-8 ({error.reason}); save it as UTF-8") from error
     return {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}
+
+
+def _image(folder: Path, image_id: str) -> Path:
+    """The image, ``.jpg`` in VOC's own trees; under that name it is missing where there is none."""
+    found = None if ids.fault(image_id) else find_image(folder, image_id)
+    return found or folder / f"{image_id}.jpg"
 
 
 def _mask(folder: Path, image_id: str) -> Path | None:

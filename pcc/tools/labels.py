@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pcc.data import image_ids as ids
 from pcc.data.classes import read_classes
 from pcc.data.manifest import SEPARATOR
 from pcc.readers import voc
@@ -47,6 +48,9 @@ def labels(
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(("image_id", "labels"))
     for image_id in image_ids:
+        if fault := ids.fault(image_id):
+            problems.append(f"{path}: image id {image_id!r:.300} {fault}; rename the entry")
+            continue
         try:
             writer.writerow((image_id, SEPARATOR.join(lookup(image_id) or ())))
         except InputError as error:

@@ -1,3 +1,4 @@
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,27 @@ def test_duplicate_ids_name_both_places(manifest: Manifest) -> None:
     assert problem == "t.csv line 4: image id a is there twice, first at t.csv line 2 (split train); keep one"
 
 
+@pytest.mark.parametrize("other", ["A", "\u212b", "\u00c5"])
+def test_ids_that_some_file_systems_do_not_tell_apart(manifest: Manifest, other: str) -> None:
+    name = "a" if other == "A" else "a\u030a"
+    record = replace(manifest.records[0], image_id=name)
+    again = replace(record, image_id=other, where="t.csv line 4")
+    problem = only(find_problems(replace(manifest, records=(record, manifest.records[1], again))))
+    assert problem.startswith(f"t.csv line 4: image ids {other} and {name} (t.csv line 2 (split train)) differ only")
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"\xff\xfe", b"na\xefve\nname"])
+def test_names_in_another_encoding_are_one_line(manifest: Manifest, tmp_path: Path, name: bytes) -> None:
+    named = os.fsdecode(name)
+    problem = only(find_problems(changed(manifest, 0, image_id=named, where=f"photos/{named}.jpg")))
+    assert "is not UTF-8; use a plain file name" in problem and problem.isprintable()
+    folder = tmp_path / named
+    folder.mkdir()
+    (tmp_path / "a.png").rename(folder / "a.png")
+    problem = only(find_problems(changed(manifest, 0, image=folder / "a.png")))
+    assert problem == "t.csv line 2: the path of image a or of its mask is not UTF-8; rename the folder"
+
+
 def test_an_id_with_a_path_is_refused_and_its_files_left_alone(manifest: Manifest) -> None:
     problem = only(find_problems(changed(manifest, 0, image_id="../a", image=Path("/nowhere"), labels=())))
     assert problem.startswith("t.csv line 2: image id '../a' has a path in it")
@@ -109,7 +131,7 @@ def test_everything_is_listed_at_once_in_the_order_of_the_rows(manifest: Manifes
         "the reader's own",
         "unknown class 'cow'",
         "a.png: file is empty",
-        "a_mask.png: mask cannot be read",
+        "a_mask.png: file is missing",
         "b.jpg: file is missing",
     ]
     for threads in (1, 4):

@@ -235,7 +235,7 @@ def test_true_masks_train_the_same_network_with_their_own_mark(manifest: Path, t
             lambda folder: [write_mask(file, np.zeros((32, 32), np.uint8)) for file in folder.glob("*.png")],
             "all 6 training masks hold only background",
         ),
-        (lambda folder: (folder / "im1.png").write_bytes(b""), "im1.png: mask cannot be read"),
+        (lambda folder: (folder / "im1.png").write_bytes(b""), "im1.png: file is empty"),
     ],
     ids=["missing", "value", "empty", "unreadable"],
 )

@@ -29,7 +29,8 @@ def sources(tmp_path: Path) -> dict[str, dict[str, Any]]:
     np.save(tmp_path / "cls_labels.npy", {"a": vector, "b": np.zeros(20, np.float32)})
     images = [{"id": i, "file_name": f"{name}.jpg", "height": 4, "width": 4} for i, name in enumerate("ab")]
     annotations = [
-        {"id": i, "image_id": 0, "category_id": i, "segmentation": [[0, 0, 2, 0, 2, 2]]} for i in (17, 18, 18)
+        {"id": i, "image_id": 0, "category_id": category, "segmentation": [[0, 0, 2, 0, 2, 2]]}
+        for i, category in enumerate((17, 18, 18))
     ]
     categories = [{"id": 18, "name": "dog"}, {"id": 17, "name": "cat"}]
     coco = {"images": images, "annotations": annotations, "categories": categories}

@@ -24,8 +24,8 @@ SHARDS = "artifacts.maps artifacts.shards artifacts.tensors"
 
 # Modules of each stage beside its own and those that the configuration chooses by name.
 ALLOWED = {
-    "prepare": f"{MANIFEST} artifacts.masks data.checks data.classes data.image_ids data.images runtime.plugins "
-    "runtime.resources",
+    "prepare": f"{MANIFEST} artifacts.masks data.checks data.classes data.image_ids data.images "
+    "runtime.image_files runtime.plugins runtime.resources",
     "clusters": f"{MANIFEST} artifacts.clusters clusters.partition clusters.providers runtime.plugins",
     "train": f"{TRAINING} {NETWORK} artifacts.clusters maps methods.base methods.loading runtime.plugins",
     "nouns": "artifacts.networks artifacts.tensors models.clip runtime.resources",
