@@ -47,6 +47,8 @@ def prepare(
     """
     reader = load_attribute("pcc.readers", format, "read", "dataset.format")
     manifest = call_with(reader, settings, "dataset.settings", output=output)
+    for note in manifest.notes:
+        log.warning("%s", note)
     known = manifest.dataset.classes
     problems = [
         f"dataset.eval_classes: unknown class '{wanted}'{did_you_mean(wanted, known)}; correct it"
