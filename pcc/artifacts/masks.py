@@ -22,16 +22,27 @@ def write_mask(path: Path, mask: UInt8[np.ndarray, "H W"]) -> None:
 
 
 def read_mask(path: Path) -> UInt8[np.ndarray, "H W"]:
-    """Read class ids from a palette or grey-scale PNG.
+    """Read class ids from a palette, grey-scale or 1-bit PNG.
 
     Raises:
         InputError: unreadable, or an RGB image.
     """
+    return read_mask_and_palette(path)[0]
+
+
+def read_mask_and_palette(path: Path) -> tuple[UInt8[np.ndarray, "H W"], list[int] | None]:
+    """Read class ids as `read_mask` does, and the palette's RGB triples where there is one.
+
+    Raises:
+        InputError: see `read_mask`.
+    """
     try:
         with Image.open(path) as image:
-            if image.mode not in ("P", "L"):
+            if image.mode not in ("P", "L", "1"):
                 raise InputError(f"{path}: mask has mode {image.mode}; save class ids as an 8-bit palette or grey PNG")
-            return np.array(image, dtype=np.uint8)
+            # Pillow spreads grey of 2 and 4 bits over 0..255.
+            step = {"L;2": 85, "L;4": 17}.get(str(image.tile[0][3]), 1) if image.tile else 1
+            return np.array(image, dtype=np.uint8) // np.uint8(step), image.getpalette()
     except (OSError, UnidentifiedImageError) as error:
         raise InputError(f"{path}: mask cannot be read ({error}); restore the file") from error
 

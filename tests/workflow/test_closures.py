@@ -23,8 +23,8 @@ SHARDS = "artifacts.maps artifacts.shards"
 
 # Modules of each stage beside its own and those that the configuration chooses by name.
 ALLOWED = {
-    "prepare": f"{MANIFEST} artifacts.masks data.checks data.classes data.image_ids data.images runtime.plugins "
-    "runtime.resources",
+    "prepare": f"{MANIFEST} artifacts.masks data.checks data.classes data.image_ids data.images data.mask_labels "
+    "runtime.plugins runtime.resources",
     "clusters": f"{MANIFEST} artifacts.clusters clusters.partition clusters.providers runtime.plugins",
     "train": f"{TRAINING} {NETWORK} artifacts.clusters maps methods.base methods.loading runtime.plugins",
     "nouns": "artifacts.networks models.clip runtime.resources",
