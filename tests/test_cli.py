@@ -45,7 +45,7 @@ def test_options_are_the_function_s_arguments_and_may_be_left_out(command: Comma
     function = getattr(import_module(f"pcc.{room}.{command.name}"), command.name)
     taken = inspect.signature(function).parameters
     options = inspect.signature(command.callback).parameters
-    renamed = {"weights": "weights_file", "settings": None, "threads": None, "code": None}
+    renamed = {"weights": "weights_file", "settings": None, "threads": None, "code": None, "all_problems": None}
     for name, option in options.items():
         if wanted := renamed.get(name, name):
             assert wanted in taken, name

@@ -25,17 +25,25 @@ def write_mask(path: Path, mask: UInt8[np.ndarray, "H W"]) -> None:
 
 
 def read_mask(path: Path) -> UInt8[np.ndarray, "H W"]:
-    """Read class ids from a palette or grey-scale PNG.
+    """Read class ids from a palette, grey-scale or 1-bit PNG.
 
     Raises:
         InputError: unreadable, or an RGB image.
     """
+    return read_mask_and_palette(path)[0]
+
+
+def read_mask_and_palette(path: Path) -> tuple[UInt8[np.ndarray, "H W"], list[int] | None]:
+    """Read class ids as `read_mask` does, and the palette's RGB triples where there is one.
+
+    Raises:
+        InputError: see `read_mask`.
+    """
     with opened(path, "mask", "restore the file", formats=["PNG"]) as image:
-        if image.mode not in ("P", "L"):
+        if image.mode not in ("P", "L", "1"):
             raise InputError(f"{path}: mask has mode {image.mode}; save class ids as an 8-bit palette or grey PNG")
-        factor = LOW_DEPTHS.get(str(image.tile[0][3])) if image.tile else None
-        values = np.array(image, dtype=np.uint8)
-        return values if factor is None else values // factor
+        factor = LOW_DEPTHS.get(str(image.tile[0][3]), 1) if image.tile else 1
+        return np.array(image, dtype=np.uint8) // np.uint8(factor), image.getpalette()
 
 
 def mask_value_fault(values: Iterable[int], num_foreground: int) -> str | None:

@@ -36,9 +36,13 @@ ManifestFile = Annotated[Path, typer.Option("--manifest", help="manifest.csv of 
 Seed = Annotated[int, typer.Option(help="Random seed.")]
 Shard = Annotated[str, typer.Option(help="Shard index, such as 000.")]
 
+AllProblems = Annotated[bool, typer.Option("--all", help="List every problem, not only the first ones of each kind.")]
+
 Command = Callable[..., Mapping[str, Any] | None]
 # Options of every stage besides its own.
-SHARED = {"settings": (Settings, "{}"), "threads": (Threads, 1), "code": (Code, "")}
+SHARED: dict[str, tuple[Any, Any]] = {"settings": (Settings, "{}"), "threads": (Threads, 1), "code": (Code, "")}
+# Of every sub-command; not an argument of its function.
+EVERY: dict[str, tuple[Any, Any]] = {"all_problems": (AllProblems, False)}
 
 
 def stage(command: Command) -> Command:
@@ -58,17 +62,17 @@ def tool(command: Command) -> Command:
     return _sign_up(command, "pcc.tools", {})
 
 
-def _sign_up(command: Command, room: str, shared: Mapping[str, tuple[Any, Any]]) -> Command:
+def _sign_up(command: Command, room: str, shared: dict[str, tuple[Any, Any]]) -> Command:
     name = command.__name__
     signature = inspect.signature(command)
     more = [
         inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-        for key, (kind, default) in shared.items()
+        for key, (kind, default) in (shared | EVERY).items()
     ]
 
     @wraps(command)
-    def called(**options: Any) -> None:
-        with user_errors(name):
+    def called(all_problems: bool = False, **options: Any) -> None:
+        with user_errors(name, every=all_problems):
             own = {key: value for key, value in options.items() if key not in shared}
             own |= command(**own) or {}
             settings = parsed(own.pop("settings", options.get("settings", "{}")))
@@ -88,18 +92,23 @@ def _sign_up(command: Command, room: str, shared: Mapping[str, tuple[Any, Any]])
     called.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=[*signature.parameters.values(), *more]
     )
-    called.__annotations__ = command.__annotations__ | {key: kind for key, (kind, _) in shared.items()}
+    called.__annotations__ = command.__annotations__ | {key: kind for key, (kind, _) in (shared | EVERY).items()}
     app.command(name)(called)
     return called
 
 
 @contextmanager
-def user_errors(command: str) -> Iterator[None]:
-    """Turn `InputError`, and what the machine refuses, into lines on standard error and exit code 2."""
+def user_errors(command: str, *, every: bool = False) -> Iterator[None]:
+    """Turn `InputError`, and what the machine refuses, into lines on standard error and exit code 2.
+
+    Args:
+        command: named in each line.
+        every: all lines; otherwise the first of each kind.
+    """
     try:
         yield
     except InputError as error:
-        for problem in error.problems:
+        for problem in error.problems if every else error.summary():
             typer.echo(f"pcc {command}: {problem}", err=True)
         raise typer.Exit(2) from None
     except (OSError, MemoryError, RuntimeError, ImportError) as error:

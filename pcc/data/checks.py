@@ -1,18 +1,17 @@
 """What must hold before any training: every problem of a data set at once, one line each."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
-import numpy as np
-
-from pcc.artifacts.masks import mask_value_fault, read_mask
+from pcc.artifacts.masks import mask_value_fault, read_mask_and_palette
 from pcc.data import image_ids as ids
 from pcc.data.classes import unknown_class
 from pcc.data.images import image_size, read_image
 from pcc.data.manifest import SPLITS, Dataset, Manifest, Record
-from pcc.runtime.errors import InputError
+from pcc.data.mask_labels import Seen, compare, grey_hint, see
+from pcc.runtime.errors import InputError, Problem
 from pcc.runtime.progress import track
 
 Size = tuple[int, int]
@@ -27,8 +26,27 @@ def _decoded_size(record: Record) -> Size:
 VERIFY: dict[str, Callable[[Record], Size]] = {"full": _decoded_size, "headers": lambda r: image_size(r.image)}
 
 
+@dataclass(frozen=True)
+class Ways:
+    """How to mend what only the user can decide; `pcc init`, which has no configuration yet, names its options.
+
+    Attributes:
+        unlabelled: how to accept images without labels.
+        order: how to give the classes in another order.
+    """
+
+    unlabelled: str = "set dataset.allow_unlabelled: true"
+    order: Callable[[Sequence[str]], str] = lambda _: "set dataset.settings.classes to this order"
+
+
 def find_problems(
-    manifest: Manifest, *, verify: str = "full", allow_unlabelled: bool = False, threads: int = 1
+    manifest: Manifest,
+    *,
+    verify: str = "full",
+    allow_unlabelled: bool = False,
+    threads: int = 1,
+    notes: list[str] | None = None,
+    ways: Ways = Ways(),
 ) -> list[str]:
     """All that is wrong with a data set.
 
@@ -38,6 +56,8 @@ def find_problems(
             in a file shows up only in training. Masks are read in full either way.
         allow_unlabelled: accept training images without labels as all-background.
         threads: how many images are decoded at a time.
+        notes: where given, oddities that may be intended are added to it, one line each.
+        ways: what messages advise.
 
     Returns:
         One line for each problem: where (file and line), what, and what to do; empty when all is well.
@@ -50,8 +70,13 @@ def find_problems(
     problems = list(manifest.problems)
     first_seen: dict[str, Record] = {}
     for record in manifest.records:
-        problems += _record_problems(record, manifest.dataset, first_seen, allow_unlabelled)
-    problems += _file_problems(list(first_seen.values()), manifest.dataset, verify, threads)
+        problems += _record_problems(record, manifest.dataset, first_seen, None if allow_unlabelled else ways)
+    seen: list[Seen] = []
+    problems += _file_problems(list(first_seen.values()), manifest.dataset, verify, threads, seen)
+    contradictions, odd = compare(seen, manifest.dataset, ways.order)
+    problems += contradictions
+    if notes is not None:
+        notes += odd
     # A reader leaves out the rows it has a problem with: a split that looks empty then may not be.
     present = {record.split for record in manifest.records}
     if not manifest.problems:
@@ -65,7 +90,7 @@ def find_problems(
 
 
 def _record_problems(
-    record: Record, dataset: Dataset, first_seen: dict[str, Record], allow_unlabelled: bool
+    record: Record, dataset: Dataset, first_seen: dict[str, Record], unless_labelled: Ways | None
 ) -> Iterator[str]:
     """Faults of id and labels; ``first_seen`` collects the records whose files are worth opening."""
     where = record.where or f"image {record.image_id}"
@@ -86,23 +111,32 @@ def _record_problems(
             yield unknown_class(name, dataset.classes, where)
     if record.split not in SPLITS:
         yield f"{where}: split '{record.split}' is not one of {', '.join(SPLITS)}; rename it"
-    if record.split == "train" and not record.labels and not allow_unlabelled and not fault:
-        yield (
-            f"{where}: training image {record.image_id} has no labels; label it, take it out, or set "
-            "allow_unlabelled: true to train on it as all-background"
+    if record.split == "train" and not record.labels and unless_labelled and not fault:
+        accept = f"or {unless_labelled.unlabelled} to train on"
+        yield Problem(
+            f"{where}: training image {record.image_id} has no labels; label it, take it out, {accept} it as "
+            "all-background",
+            record.image_id,
+            f"{{count}} training images have no label: {{names}}; label them, take them out, {accept} them as "
+            "all-background",
         )
 
 
-def _file_problems(records: list[Record], dataset: Dataset, verify: str, threads: int) -> Iterator[str]:
+def _file_problems(
+    records: list[Record], dataset: Dataset, verify: str, threads: int, seen: list[Seen]
+) -> Iterator[str]:
     """Open every image and mask; the lines come in the order of the records, whatever the threads do."""
     opened = partial(_open_record, dataset=dataset, verify=verify)
     with ThreadPoolExecutor(max(threads, 1)) as pool:
-        for problems in track(pool.map(opened, records), "checking images", len(records)):
+        for problems, shown in track(pool.map(opened, records), "checking images", len(records)):
             yield from problems
+            seen += [shown] if shown else []
 
 
-def _open_record(record: Record, dataset: Dataset, verify: str) -> list[str]:
+def _open_record(record: Record, dataset: Dataset, verify: str) -> tuple[list[str], Seen | None]:
+    """What is wrong with the files of a record, and what its mask shows if that may be compared with the labels."""
     problems: list[str] = []
+    shown = None
     size = None
     try:
         size = VERIFY[verify](record)
@@ -110,17 +144,16 @@ def _open_record(record: Record, dataset: Dataset, verify: str) -> list[str]:
         problems += error.problems
     try:
         if record.mask is not None:
-            problems += _mask_problems(record.mask, size, dataset.num_foreground)
+            mask, palette = read_mask_and_palette(record.mask)
+            height, width = mask.shape
+            if size is not None and (height, width) != size:
+                fitting = f"its image (EXIF orientation applied) {size[1]}x{size[0]}"
+                problems.append(f"{record.mask}: mask is {width}x{height} pixels, {fitting}; make the mask fit")
+            shown = see(record, dataset.classes, mask, palette)
+            if fault := mask_value_fault(sorted(shown.values), dataset.num_foreground):
+                problems.append(f"{record.mask}: {fault}{grey_hint(shown.values)}")
+            if fault or not set(dataset.classes).issuperset(record.labels):
+                shown = None
     except InputError as error:
         problems += error.problems
-    return [f"{record.where}: {problem}" if record.where else problem for problem in problems]
-
-
-def _mask_problems(mask_path: Path, size: Size | None, num_foreground: int) -> Iterator[str]:
-    mask = read_mask(mask_path)
-    height, width = mask.shape
-    if size is not None and (height, width) != size:
-        fitting = f"its image (EXIF orientation applied) {size[1]}x{size[0]}"
-        yield f"{mask_path}: mask is {width}x{height} pixels, {fitting}; make the mask fit"
-    if fault := mask_value_fault(np.unique(mask).tolist(), num_foreground):
-        yield f"{mask_path}: {fault}"
+    return [f"{record.where}: {problem}" if record.where else problem for problem in problems], shown

@@ -59,24 +59,6 @@ def image_size(path: Path) -> tuple[int, int]:
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
-def files_below(folder: Path, without: Path | None = None) -> list[Path]:
-    """The image files in a folder and in the folders inside it, sorted; hidden ones are left out.
-
-    Args:
-        folder: where to look.
-        without: a folder of other pictures, such as masks, that may lie inside.
-    """
-    kept_out = None if without is None else without.resolve()
-    return [
-        file
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in SUFFIXES
-        and file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-        and (kept_out is None or kept_out not in file.resolve().parents)
-    ]
-
-
 def find_image(folder: Path, name: str) -> Path | None:
     """The image file of this name in a folder, whichever suffix it has."""
     suffixes = (*SUFFIXES, *(suffix.upper() for suffix in SUFFIXES))

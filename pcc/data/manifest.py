@@ -118,12 +118,14 @@ class Manifest:
         records: the images, in the order the stages work through them.
         problems: what a reader could not accept, one line each; `prepare` refuses such a manifest.
         sources: the files a reader took ids and labels from; their digests go to the provenance.
+        notes: what a reader left out or decided, one line each; printed, not stored.
     """
 
     dataset: Dataset
     records: tuple[Record, ...]
     problems: tuple[str, ...] = ()
     sources: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def read(

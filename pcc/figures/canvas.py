@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.transforms import Bbox
-from PIL import Image
 
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import atomic_path
+from pcc.runtime.image_files import opened
 
 rcParams["text.parse_math"] = False  # class names are data: a dollar sign in one starts no formula
 # Okabe & Ito's palette, its yellow last because it is faint on white.
@@ -121,9 +121,9 @@ FORMATS: dict[str, dict[str, Any]] = {
 def is_marked(path: Path) -> bool:
     """Whether `save` has written a picture."""
     try:
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
-            return MARK in (image.info.get("Software"), image.info.get("comment", b"").decode(errors="replace"))
-    except (OSError, ValueError, SyntaxError):
+        with opened(path, "picture", "", formats=("PNG", "JPEG")) as image:
+            return image.info.get("Software") == MARK or image.info.get("comment") == MARK.encode()
+    except InputError:
         return False
 
 

@@ -1,6 +1,7 @@
 """The error for bad input, and the one place where settings are checked by name and type."""
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -8,6 +9,28 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 T = TypeVar("T")
+SHOWN_NAMES, SHOWN_LINES = 5, 10
+# What a line begins with: files, with or without a line number, each followed by a colon.
+PLACES = re.compile(r"(?:[^:]*(?:/| line \d)[^:]*: )+")
+VARIABLE = re.compile(r"(?<=image id )\S+|\S*/\S*|\d+")
+
+
+class Problem(str):
+    """A line about one file or id that other lines may share.
+
+    Args:
+        line: the whole line, for when it is the only one of its kind.
+        name: the file or id in it.
+        many: the line for all of its kind, with ``{count}`` and ``{names}``.
+    """
+
+    def __new__(cls, line: str, name: str, many: str) -> "Problem":
+        self = super().__new__(cls, line)
+        self.name, self.many = name, many
+        return self
+
+    name: str
+    many: str
 
 
 class InputError(Exception):
@@ -20,6 +43,52 @@ class InputError(Exception):
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
         super().__init__("\n".join(self.problems))
+
+    def summary(self) -> list[str]:
+        """The problems for people: those that differ only in file or id as one line, and the first kinds only."""
+        kinds: dict[str, list[str]] = {}
+        for problem in self.problems:
+            kinds.setdefault(_kind(problem), []).append(problem)
+        lines = [_as_one(alike) for alike in kinds.values()]
+        if hidden := len(lines) - SHOWN_LINES:
+            left = sum(map(len, list(kinds.values())[SHOWN_LINES:]))
+            rest = f"{left} more problem{'s' * (left != 1)} of {hidden} other kind{'s' * (hidden != 1)}"
+            lines[SHOWN_LINES:] = [f"{rest}; list all with --all"] if hidden > 0 else []
+        return lines
+
+
+def name_some(names: Sequence[str], shown: int = SHOWN_NAMES) -> str:
+    """``a, b, c, d, e and 58 more``."""
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
+
+
+def _kind(problem: str) -> str:
+    """What problems that differ only in file, line or id have in common."""
+    if isinstance(problem, Problem):
+        return problem.many
+    place = PLACES.match(problem)
+    # A line without a file is about a setting, whose name and value are the problem.
+    return VARIABLE.sub("#", problem[place.end() :]) if place else problem
+
+
+def _as_one(alike: Sequence[str]) -> str:
+    first, count = alike[0], len(alike)
+    if count == 1:
+        return first
+    if isinstance(first, Problem):
+        names = name_some(list(dict.fromkeys(p.name for p in alike if isinstance(p, Problem))))
+        return first.many.replace("{count}", str(count)).replace("{names}", names)
+    if not PLACES.match(first):
+        return f"{first} ({count} times)"
+    others = list(dict.fromkeys(filter(None, map(_place, alike[1:]))))
+    return f"{count} of this kind: {first} (also {name_some(others, SHOWN_NAMES - 1)})"
+
+
+def _place(problem: str) -> str:
+    """The file or line that a problem begins with; the innermost where it names several."""
+    places = PLACES.match(problem)
+    return places[0].removesuffix(": ").rpartition(": ")[2].rpartition("/")[2] if places else ""
 
 
 def call_with(function: Callable[..., T], settings: Mapping[str, Any], where: str, **fixed: Any) -> T:

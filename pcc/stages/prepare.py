@@ -49,6 +49,7 @@ def prepare(
     """
     reader = load_attribute("pcc.readers", format, "read", "dataset.format")
     manifest = call_with(reader, settings, "dataset.settings", output=output)
+    notes = list(manifest.notes)
     known = manifest.dataset.classes
     problems = [
         f"dataset.eval_classes: unknown class '{wanted}'{did_you_mean(wanted, known)}; correct it"
@@ -59,7 +60,9 @@ def prepare(
         dataset = replace(manifest.dataset, name=name, eval_classes=tuple(eval_classes or known))
         manifest = replace(manifest, dataset=dataset)
     problems += _shard_problems(manifest.records, shards)
-    problems += find_problems(manifest, verify=verify, allow_unlabelled=allow_unlabelled, threads=threads)
+    problems += find_problems(manifest, verify=verify, allow_unlabelled=allow_unlabelled, threads=threads, notes=notes)
+    for note in notes:
+        log.warning("%s", note)
     if problems:
         raise InputError(problems)
     records = stamped(assign_shards(manifest.records, shards), verify == "full", threads)

@@ -95,7 +95,7 @@ def test_an_id_with_a_path_is_refused_and_its_files_left_alone(manifest: Manifes
 
 
 def test_empty_and_unknown_splits(manifest: Manifest) -> None:
-    assert only(find_problems(changed(manifest, 1, split="train", labels=("cat",)))) == (
+    assert only(find_problems(changed(manifest, 1, split="train", labels=("dog",)))) == (
         "data set pets: split val is empty; give it an image, or split otherwise"
     )
     renamed, empty = find_problems(changed(manifest, 1, split="test"))

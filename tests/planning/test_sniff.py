@@ -39,6 +39,10 @@ EXPECTED = {"a": ("cat", "dog"), "b": ("dog",), "c": ()}
         "labels,photo\ncat | dog,a.jpg\ndog,b.png\n,c.jpeg\n",
         'nr,note,file,labels\n1,good,a.jpg,"cat, dog"\n2,bad,b.png,dog\n3,,c.jpeg,\n',
         "image_id,classes\na,cat dog\nb,dog\nc,\n",  # VOC's table, whose ids have no suffix
+        "image;tags\n./a.jpg;cat|dog\n.\\b.png;dog\nc.jpeg;\n",
+        "file\tcat\tdog\na.jpg\t1\t1\nb.png\t0\t1\nc.jpeg\t0\t0\n",
+        ",path,label\n0,a.jpg,\"['cat', 'dog']\"\n1,b.png,['dog']\n2,c.jpeg,[]\n",  # of pandas, with its index
+        "image,label\na.jpg,cat\na.jpg,dog\nb.png,dog\nc.jpeg,nan\n",  # one row for each object
     ],
 )
 def test_columns_are_known_by_what_they_hold(tmp_path: Path, table: str) -> None:
@@ -73,9 +77,10 @@ def test_folders_are_tags(tmp_path: Path) -> None:
     assert look(tmp_path).settings["masks"] == (tmp_path / "masks").as_posix()
 
 
-def test_masks_may_also_be_what_photos_show(tmp_path: Path) -> None:
+def test_masks_are_no_class_even_where_they_fit_no_image(tmp_path: Path) -> None:
     photos(tmp_path, "cat/1.jpg", "masks/of venice.png")
-    assert read(tmp_path) == {"cat__1": ("cat",), "masks__of venice": ("masks",)}
+    with pytest.raises(InputError, match=r"masks: looks like a folder of masks.*if it is a class, rename it"):
+        look(tmp_path)
 
 
 def test_the_table_may_lie_anywhere(tmp_path: Path) -> None:
@@ -88,7 +93,7 @@ def test_the_table_may_lie_anywhere(tmp_path: Path) -> None:
     ("table", "problem"),
     [
         (b"image,tags\n", "tags.csv: no rows; "),
-        (b"image;tags\na.jpg;cat\n", "tags.csv line 1: only one column, 'image;tags'; "),
+        (b"image/tags\na.jpg/cat\n", "tags.csv line 1: only one column, 'image/tags'; "),
         (b"image,tags\nz.jpg,cat\n", "tags.csv line 1: column of file names is missing; none of image, tags names"),
         (b"image,colour,kind\na.jpg,red,cat\n", "tags.csv line 1: the column of tags is one of colour, kind; name it"),
         (b"image,split\na.jpg,train\n", "tags.csv line 1: column of labels is missing; "),

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import pytest
 
-from pcc.runtime.errors import InputError, call_with
+from pcc.runtime.errors import InputError, Problem, call_with
 from pcc.runtime.plugins import load_attribute
 
 
@@ -67,3 +67,43 @@ def test_an_unknown_key_of_any_localization_is_one_line() -> None:
         localization = load_attribute("pcc.localizations", name, "Localization", "x")
         with pytest.raises(InputError, match=r"unknown setting 'scalse'; allowed: .*scales"):
             call_with(localization, {"scalse": [1.0]}, "localization", method=None)
+
+
+def files(count: int) -> list[str]:
+    return [
+        f"/my photos/t.csv line {i}: /my photos/{i:02d}.png: mask is {i}x4 pixels; make it fit" for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("problems", "lines"),
+    [
+        (["one"], ["one"]),
+        (files(7), [f"7 of this kind: {files(1)[0]} (also 01.png, 02.png, 03.png, 04.png and 2 more)"]),
+        (
+            [f"t.csv line {i}: image id x{i} has a path in it; rename it" for i in (3, 9)],
+            ["2 of this kind: t.csv line 3: image id x3 has a path in it; rename it (also t.csv line 9)"],
+        ),
+        (
+            [
+                Problem(f"{name}: no label", name, "{count} images have no label: {names}; label them")
+                for name in "abcdefg"
+            ],
+            ["7 images have no label: a, b, c, d, e and 2 more; label them"],
+        ),
+        ([Problem("a: no label", "a", "{count}: {names}")], ["a: no label"]),
+        # Two classes are two problems, and so are two settings, whatever their values.
+        (["t.csv line 2: unknown class 'a'", "t.csv line 2: unknown class 'b'"],) * 2,
+        (["methods.a.lr: 1 is invalid", "methods.b.lr: 1 is invalid", "seeds: 0", "seeds: 1"],) * 2,
+        (["twice", "twice"], ["twice (2 times)"]),
+    ],
+)
+def test_problems_that_differ_in_file_or_id_are_one_line(problems: list[str], lines: list[str]) -> None:
+    assert InputError(problems).summary() == lines
+
+
+def test_only_the_first_kinds_are_shown_and_the_rest_counted() -> None:
+    problems = [f"setting {name}: bad" for name in "abcdefghijkl"]
+    shown = InputError([*problems, problems[-1]]).summary()
+    assert shown == [*problems[:10], "3 more problems of 2 other kinds; list all with --all"]
+    assert InputError(problems[:11]).summary()[-1] == "1 more problem of 1 other kind; list all with --all"

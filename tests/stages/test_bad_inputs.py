@@ -37,9 +37,11 @@ class Case:
         for folder in ("images", "masks"):
             (home / folder).mkdir()
         for row in TABLE[1:]:
-            name = row.split(",")[0]
+            name, tags, _ = row.split(",")
             Image.effect_noise((32, 24), 60).convert("RGB").save(home / "images" / name)
-            write_mask(home / "masks" / name, np.zeros((24, 32), np.uint8))
+            mask = np.zeros((24, 32), np.uint8)
+            mask[0, : len(tags.split(";"))] = [1 + ("cat", "dog").index(tag) for tag in tags.split(";")]
+            write_mask(home / "masks" / name, mask)
 
     def prepare(self) -> tuple[int, list[str]]:
         """Exit code and the lines on standard error, progress left out."""

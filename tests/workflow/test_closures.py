@@ -24,7 +24,7 @@ SHARDS = "artifacts.maps artifacts.shards artifacts.tensors"
 
 # Modules of each stage beside its own and those that the configuration chooses by name.
 ALLOWED = {
-    "prepare": f"{MANIFEST} artifacts.masks data.checks data.classes data.image_ids data.images "
+    "prepare": f"{MANIFEST} artifacts.masks data.checks data.classes data.image_ids data.images data.mask_labels "
     "runtime.image_files runtime.plugins runtime.resources",
     "clusters": f"{MANIFEST} artifacts.clusters clusters.partition clusters.providers runtime.plugins",
     "train": f"{TRAINING} {NETWORK} artifacts.clusters maps methods.base methods.loading runtime.plugins",

@@ -1,0 +1,173 @@
+"""Whether masks and image-level labels tell the same: masks of another order of classes, of 0 and 255, of colours.
+
+One image may lack a label, or a mask miss an object. What many images have in common is a mistake of the whole set
+(docs/decisions/0017-masks-against-labels.md).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pcc.data.manifest import Dataset, Record
+from pcc.ids import IGNORE, palette
+from pcc.runtime.errors import name_some
+
+TOLERATED = 0.1  # share of contradicting images that may be oversights
+FEWEST = 3  # contradicting images that stop a run, unless all do
+COLOURS = {tuple(palette()[3 * i : 3 * i + 3]): i for i in range(IGNORE)}
+GREYS = {round(0.299 * r + 0.587 * g + 0.114 * b): i for (r, g, b), i in COLOURS.items() if i}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one image's label and mask say.
+
+    Attributes:
+        name: the image's id.
+        labels: ids of its labels.
+        values: the values in its mask.
+        colours: the ids that these values' colours have in VOC's palette, where all are of it; None otherwise.
+    """
+
+    name: str
+    labels: frozenset[int]
+    values: frozenset[int]
+    colours: tuple[tuple[int, int], ...] | None = None
+
+    @property
+    def present(self) -> frozenset[int]:
+        """Ids of the classes in the mask."""
+        return self.values - {0, IGNORE}
+
+    @property
+    def by_colour(self) -> frozenset[int]:
+        """Ids of the classes in the mask, if its colours were meant."""
+        return frozenset(meant for _, meant in self.colours or ()) - {0}
+
+
+def see(record: Record, classes: Sequence[str], mask: np.ndarray, mask_palette: Sequence[int] | None) -> Seen:
+    """Collect what a record's mask shows."""
+    values = frozenset(np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist())
+    labels = frozenset(i for i, name in enumerate(classes, 1) if name in record.labels)
+    met = [(v, COLOURS.get(tuple((mask_palette or ())[3 * v : 3 * v + 3]))) for v in sorted(values - {IGNORE})]
+    colours = tuple((value, meant) for value, meant in met if meant is not None)
+    return Seen(record.image_id, labels, values, colours if len(colours) == len(met) else None)
+
+
+def grey_hint(values: frozenset[int]) -> str:
+    """What masks with these values, which are no class ids, look like."""
+    wrong = values - {0, IGNORE}
+    if wrong and wrong <= GREYS.keys():
+        return "; they look like a palette's colours turned to grey: save the ids themselves"
+    return f"; write 1 for the first class, not {min(wrong)}" if len(wrong) == 1 else ""
+
+
+def compare(
+    seen: Sequence[Seen], dataset: Dataset, advice: Callable[[Sequence[str]], str]
+) -> tuple[list[str], list[str]]:
+    """Compare all masks with the labels of their images.
+
+    Args:
+        seen: the images that have a mask, with valid values only.
+        dataset: the classes.
+        advice: says how to give the classes in another order.
+
+    Returns:
+        At most one problem, and otherwise at most one note for each kind.
+    """
+    judged = [s for s in seen if s.labels and s.values != {IGNORE}]
+    against = [s for s in judged if _contradict(s.labels, s.present)]
+    recoloured = [s for s in seen if any(value != meant for value, meant in s.colours or ())]
+    if problem := _palette_problem(recoloured):
+        return [problem], []
+    if _many(against, judged):
+        what = _explanation(judged, against, dataset, advice)
+        return [f"data set {dataset.name}: {what}"], []
+    notes = []
+    if recoloured:
+        notes.append(
+            f"{len(recoloured)} masks have VOC's colours in another order; their ids are used, as labels confirm"
+        )
+    if against:
+        names = name_some([s.name for s in against])
+        notes.append(f"masks contradict labels in {len(against)} of {len(judged)} images, check them: {names}")
+    return [], [f"data set {dataset.name}: {note}" for note in notes]
+
+
+def _contradict(labels: frozenset[int], present: frozenset[int]) -> bool:
+    """Most labels are not in the mask, or most of what is in it has no label."""
+    return 2 * len(labels & present) < len(labels) or 2 * len(present - labels) > len(present)
+
+
+def _many(against: Sequence[Seen], judged: Sequence[Seen]) -> bool:
+    return len(against) > TOLERATED * len(judged) and (len(against) >= FEWEST or len(against) == len(judged))
+
+
+def _palette_problem(recoloured: Sequence[Seen]) -> str | None:
+    """Masks whose colours fit the labels better than their ids do, or that nothing else tells about."""
+    wrong = [
+        s
+        for s in recoloured
+        if any((value == 0) != (meant == 0) for value, meant in s.colours or ())
+        or len(s.by_colour ^ s.labels) < len(s.present ^ s.labels)
+    ]
+    if not wrong and any(s.labels for s in recoloured):
+        return None
+    wrong = wrong or list(recoloured)
+    if not wrong:
+        return None
+    return (
+        f"{len(wrong)} masks have the colours of VOC's palette in another order, so their ids are not the classes': "
+        f"{name_some([s.name for s in wrong])}; save them with ids in VOC's order"
+    )
+
+
+def _explanation(
+    judged: Sequence[Seen], against: Sequence[Seen], dataset: Dataset, advice: Callable[[Sequence[str]], str]
+) -> str:
+    names, ids = name_some([s.name for s in against]), f"1..{dataset.num_foreground}"
+    start = f"masks contradict the labels of {len(against)} of {len(judged)} images: {names}"
+    if 2 * sum(s.values == {0, IGNORE} for s in against) > len(against):
+        return f"{start}; they hold only 0 and 255, and white is 255 = ignore: write class ids {ids}"
+    if 2 * sum(s.values <= {0, IGNORE} for s in against) > len(against):
+        return f"{start}; they hold only background: write class ids {ids}"
+    if order := _order(judged, dataset):
+        return f"{start}; they look as if written with classes: [{', '.join(order)}]; {advice(order)}"
+    if shift := next(_shifts(judged), 0):
+        return f"{start}; their ids are {'higher' if shift < 0 else 'lower'} by one: write 0 for background, then {ids}"
+    found = frozenset[int]().union(*(s.present for s in judged))
+    if len(found) == 1 and dataset.num_foreground > 1:
+        return f"{start}; they hold no other id than {min(found)}: write class ids {ids}"
+    return f"{start}; check the labels, and the classes and ids that the masks were written with"
+
+
+def _order(judged: Sequence[Seen], dataset: Dataset) -> list[str] | None:
+    """The order of classes with which the masks fit the labels, if there is one.
+
+    Each id goes to the class whose images are most alike those with the id in their masks.
+    """
+    from scipy.optimize import linear_sum_assignment  # slow to import, and seldom needed
+
+    count = dataset.num_foreground
+    labels, present = np.zeros((len(judged), count)), np.zeros((len(judged), count))
+    for row, s in enumerate(judged):
+        labels[row, [i - 1 for i in s.labels]] = 1
+        present[row, [i - 1 for i in s.present]] = 1
+    both = present.T @ labels
+    either = present.sum(0)[:, None] + labels.sum(0)[None] - both
+    alike = both / np.maximum(either, 1) + 1e-6 * np.eye(count)  # ids that nothing tells about stay
+    _, chosen = linear_sum_assignment(alike, maximize=True)
+    classes = {i + 1: int(c) + 1 for i, c in enumerate(chosen)}
+    still = [s for s in judged if _contradict(s.labels, frozenset(classes[i] for i in s.present))]
+    if all(i == c for i, c in classes.items()) or _many(still, judged):
+        return None
+    return [dataset.classes[c - 1] for c in classes.values()]
+
+
+def _shifts(judged: Sequence[Seen]) -> Iterator[int]:
+    """By how much ids must grow to fit: masks without background begin at 0, others count it as a class."""
+    for shift in (1, -1):
+        still = [s for s in judged if _contradict(s.labels, frozenset(v + shift for v in s.values - {IGNORE}) - {0})]
+        if not _many(still, judged):
+            yield shift
