@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 
-from pcc.artifacts.networks import WEIGHTS, read_description
+from pcc.artifacts.networks import WEIGHTS, read_description, read_weights
 from pcc.models.clip import TEMPLATE, Clip, names_for_clip
 from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.files import write_text
@@ -27,7 +26,8 @@ def nouns(classifier: Path, output: Path, *, words: str, top: int = 5) -> None:
     Raises:
         InputError: the method has no prompts, or the file is empty.
     """
-    made, stored = read_description(classifier), load_file(classifier / WEIGHTS)
+    made = read_description(classifier, "type", "classes", "model")
+    stored = read_weights(classifier / WEIGHTS)
     if "prompts" not in stored:
         raise InputError(
             f"{classifier}: '{made['type']}' has no learned prompts; remove `nouns` from its configuration"

@@ -18,7 +18,8 @@ from pcc.data import image_ids as ids
 from pcc.data.images import read_image
 from pcc.deployment.coco_results import CocoResults, Entry, entries
 from pcc.deployment.inputs import InputImage, find_images
-from pcc.deployment.package import ONNX, Model, open_model
+from pcc.deployment.model_config import ONNX
+from pcc.deployment.package import Model, open_model
 from pcc.deployment.predictor import Predictor, post_process, to_class_ids
 from pcc.figures.pictures import overlay
 from pcc.runtime.errors import InputError
