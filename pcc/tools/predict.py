@@ -1,5 +1,7 @@
 """Predict masks, overlays and COCO results for images, with an exported model or a segmenter of the results."""
 
+import errno
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,10 +15,11 @@ from PIL import Image
 from torch import Tensor
 
 from pcc.artifacts.masks import write_mask
+from pcc.artifacts.networks import read_object, reason
 from pcc.artifacts.provenance import Job
 from pcc.data import image_ids as ids
 from pcc.data.images import read_image
-from pcc.deployment.coco_results import CocoResults, Entry, entries
+from pcc.deployment.coco_results import IMAGES, RESULTS, CocoResults, Entry, entries
 from pcc.deployment.inputs import InputImage, find_images
 from pcc.deployment.model_config import ONNX
 from pcc.deployment.package import Model, open_model
@@ -29,6 +32,10 @@ from pcc.runtime.progress import duration, log, track
 
 VOC_TEST = Path("results/VOC2012/Segmentation/comp6_test_cls")
 VOC_CLASSES = 21
+FOLDERS, FILES, PROVENANCE = ("masks", "overlays", VOC_TEST), (RESULTS, IMAGES), "provenance.json"
+# An error of writing that is about one image: its name, or what an encoder cannot have. All others are the disk's.
+OF_ONE_IMAGE = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, None)
+TOO_LARGE = "not enough memory for this image; make it smaller, or choose smaller --scales"
 # DeepLab's, for models whose experiment had none: sxy in pixels, srgb in 0-255 colour units.
 USUAL_CRF: dict[str, Any] = {
     "iterations": 10,
@@ -112,12 +119,15 @@ def predict(
     """
     opened = open_model(model)
     chosen = chosen_settings(opened.prediction, engine, scales, flip, crf)
-    found = find_images(images, without=[output / name for name in ("masks", "overlays", VOC_TEST)])
+    outputs = Outputs(output, voc_test)
+    _check_output(output)
+    found, left_out = find_images(images, without=[output / name for name in FOLDERS])
+    _check_inputs(found, outputs)
     predictor = opened.predictor(engine=engine, device=device, threads=threads, **chosen)
     settings = {**asdict(predictor.settings), "engine": engine, "voc_test": voc_test}
     job = Job(settings, [opened.folder / ONNX if engine == "onnx" else opened.weights])
-    outputs, results = Outputs(output, voc_test), CocoResults(opened.classes)
-    _prepare(outputs, opened)
+    results = CocoResults(opened.classes)
+    _prepare(outputs, opened, job)
     if skip_existing:
         results.take_up(output)
     todo = [photo for photo in found if not (skip_existing and _is_done(photo, outputs, results))]
@@ -137,7 +147,9 @@ def predict(
         if not voc_test and results.images:
             results.write(output)  # an interrupted run keeps what it has done
     _report(len(todo), kept, failed, time.monotonic() - begun)
-    job.write_provenance(output / "provenance.json", images=len(todo) - len(failed))
+    if left_out:
+        log.warning("%s", left_out)
+    job.write_provenance(output / PROVENANCE, images=len(todo) - len(failed))
     return len(failed)
 
 
@@ -163,7 +175,49 @@ def chosen_settings(
     return settings
 
 
-def _prepare(outputs: Outputs, model: Model) -> None:
+def _check_output(output: Path) -> None:
+    """Refuse to write over files that no earlier run wrote.
+
+    Raises:
+        InputError: ``output`` holds such files.
+    """
+    record = output / PROVENANCE
+    if record.exists():
+        settings = read_object(record, "name a new folder").get("settings")
+        if not (isinstance(settings, dict) and {"engine", "voc_test"} <= settings.keys()):
+            raise InputError(f"{record}: not written by pcc predict; name a new folder as --output")
+        return
+    for path in (output / name for name in (*FOLDERS, *FILES)):
+        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+            raise InputError(f"{path}: not written by pcc predict; name a new folder as --output")
+
+
+def _check_inputs(images: Sequence[InputImage], outputs: Outputs) -> None:
+    """Refuse to write over an image that is to be predicted, whatever links lead there.
+
+    Raises:
+        InputError: a result would be stored in an image's file.
+    """
+    sources: dict[Any, Path] = {_identity(image.path): image.path for image in images}
+    sources.pop(None, None)
+    for image in images:
+        for target in (outputs.mask(image.image_id), outputs.overlay(image.image_id)):
+            if source := sources.get(_identity(target)):
+                raise InputError(f"{target}: is the image {source}; name another folder as --output")
+    for target in (outputs.folder / name for name in (*FILES, PROVENANCE)):
+        if source := sources.get(_identity(target)):
+            raise InputError(f"{target}: is the image {source}; name another folder as --output")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _prepare(outputs: Outputs, model: Model, job: Job) -> None:
     if outputs.voc_test and len(model.classes) != VOC_CLASSES:
         log.warning(
             "--voc-test: the model has %d classes, VOC has %d; its server will misread the masks",
@@ -172,13 +226,16 @@ def _prepare(outputs: Outputs, model: Model) -> None:
         )
     try:
         outputs.mask("x").parent.mkdir(parents=True, exist_ok=True)
+        job.write_provenance(
+            outputs.folder / PROVENANCE, images=0
+        )  # marks the folder as ours, should this run be killed
     except OSError as error:
         raise InputError(f"{outputs.folder}: cannot be written to ({error.strerror}); name another folder") from error
 
 
 def _is_done(photo: InputImage, outputs: Outputs, results: CocoResults) -> bool:
     """Whether all results are there: those in files of their own, and the entries."""
-    if not outputs.mask(photo.image_id).is_file():
+    if not os.path.isfile(outputs.mask(photo.image_id)):  # noqa: PTH113 - pathlib raises for names that are too long
         return False
     return outputs.voc_test or (photo.image_id in results.images and outputs.overlay(photo.image_id).is_file())
 
@@ -198,15 +255,18 @@ def _seen(predictor: Predictor, source: InputImage) -> Seen:
         return Seen(source, f"{source.path!s:.300}: name {source.image_id!r:.300} {fault}; rename the file")
     try:
         pixels = read_image(source.path)
-        return Seen(source, None, pixels, predictor.probabilities(pixels[None])[0])
     except InputError as error:
         return Seen(source, error.problems[0])
+    except MemoryError:
+        return Seen(source, f"{source.path}: {TOO_LARGE}")
+    try:
+        return Seen(source, None, pixels, predictor.probabilities(pixels[None])[0])
+    except InputError as error:
+        return Seen(source, f"{source.path}: {error.problems[0]}")
     except (MemoryError, RuntimeError) as error:  # torch has no error of its own for a CPU's memory
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
-            raise
-        return Seen(
-            source, f"{source.path}: not enough memory for this image; make it smaller, or choose smaller --scales"
-        )
+        memory = isinstance(error, MemoryError) or "memory" in str(error)
+        fault = TOO_LARGE if memory else f"the network cannot predict this image ({reason(error)})"
+        return Seen(source, f"{source.path}: {fault}")
 
 
 def _write(outputs: Outputs, crf: Mapping[str, Any] | None, seen: Seen) -> Done:
@@ -216,11 +276,17 @@ def _write(outputs: Outputs, crf: Mapping[str, Any] | None, seen: Seen) -> Done:
     values = post_process(pixels, probabilities, crf)
     mask = to_class_ids(values)
     found: list[Entry] = []
-    if not outputs.voc_test:
-        with atomic_path(outputs.overlay(source.image_id)) as temporary:
-            Image.fromarray(overlay(pixels, mask)).save(temporary, quality=90)
-        found = entries(source.image_id, source.name, mask, values)
-    write_mask(outputs.mask(source.image_id), mask)  # last: a mask marks an image as done
+    try:
+        if not outputs.voc_test:
+            with atomic_path(outputs.overlay(source.image_id)) as temporary:
+                Image.fromarray(overlay(pixels, mask)).save(temporary, quality=90)
+            found = entries(source.image_id, source.name, mask, values)
+        write_mask(outputs.mask(source.image_id), mask)  # last: a mask marks an image as done
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno not in OF_ONE_IMAGE:
+            raise
+        fault = getattr(error, "strerror", None) or reason(error)
+        return Done(source, f"{source.path!s:.300}: results cannot be written ({fault}); rename or resize the image")
     return Done(source, size=(mask.shape[0], mask.shape[1]), found=found)
 
 
