@@ -49,7 +49,7 @@ def images_per_second(model: Path, photos: Path, output: Path, engine: str, thre
     """One run over all photos, the model loaded before the clock starts."""
     precision = {"precision": "no"} if engine == "onnx" else {}
     predictor = Predictor.load(model, engine=engine, device="cpu", threads=threads, **precision)
-    found = find_images([str(photos)])
+    found, _ = find_images([str(photos)])
     start = time.perf_counter()
     done = list(stage.predicted(predictor, found, stage.Outputs(output, False), threads))
     assert all(one.problem is None for one in done)

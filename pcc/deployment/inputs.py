@@ -11,6 +11,12 @@ from pcc.data import image_ids as ids
 from pcc.data.images import SUFFIXES
 from pcc.runtime.errors import InputError
 
+# Images that Pillow cannot read, or not with all that is in them.
+UNREADABLE = (
+    ".heic", ".heif", ".hif", ".jxl", ".jfif", ".svg", ".psd", ".xcf", ".ai", ".eps", ".tga", ".exr", ".hdr", ".dcm",
+    ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class InputImage:
@@ -27,7 +33,7 @@ class InputImage:
     image_id: str
 
 
-def find_images(given: Sequence[str], without: Sequence[Path] = ()) -> list[InputImage]:
+def find_images(given: Sequence[str], without: Sequence[Path] = ()) -> tuple[list[InputImage], str | None]:
     """The images behind files, folders and patterns, each once, in the order given.
 
     A result is named after the image's path below the folder or pattern it was found by, as in a data set:
@@ -35,20 +41,32 @@ def find_images(given: Sequence[str], without: Sequence[Path] = ()) -> list[Inpu
     that they share, and then with their suffix.
 
     Args:
-        given: files, folders (searched recursively) and quoted patterns.
+        given: files, folders (searched recursively, links followed) and quoted patterns.
         without: folders of results, whose files are not images to predict.
+
+    Returns:
+        The images, and a line about those of unsupported formats beside them, if there are any.
 
     Raises:
         InputError: a path that does not exist, a folder or pattern without an image, or two images that cannot be
             stored under different names.
     """
     found: dict[Path, tuple[Path, str]] = {}
-    problems = []
-    results = [_absolute(folder) for folder in without]
+    problems, unreadable = [], dict[Path, None]()
+    results = [_real(folder) for folder in without]
     for one in given:
-        files = [f for f in _files(one) if not any(_absolute(f[0]).is_relative_to(r) for r in results)]
+        files, others = [], []
+        for path, name in _files(one):
+            if any((_real(path.parent) / path.name).is_relative_to(folder) for folder in results):
+                continue
+            if path.suffix.lower() in UNREADABLE and path != Path(one):
+                others.append(path)
+            else:
+                files.append((path, name))
+        unreadable |= dict.fromkeys(map(_absolute, others))
         if not files:
-            problems.append(f"{one}: {_nothing(one)}")
+            left = f"; {_counted(others)}" if others else ""
+            problems.append(f"{one}: {_nothing(one)}{left}")
         for path, name in files:
             found.setdefault(_absolute(path), (path, name))
     if problems:
@@ -57,9 +75,9 @@ def find_images(given: Sequence[str], without: Sequence[Path] = ()) -> list[Inpu
     images = _renamed(images, [ids.from_file_name(name) for name in _below_common(images)])
     images = _renamed(images, [ids.from_file_name(f"{name}.*") for name in _below_common(images)])
     if doubles := _doubles(images):
-        first, second, *_ = [p for p in images if p.image_id == doubles[0].image_id]
+        first, second, *_ = [p for p in doubles if p.image_id.casefold() == doubles[0].image_id.casefold()]
         raise InputError(f"{first.path} and {second.path}: both would be stored as {first.image_id}; rename one")
-    return images
+    return images, _counted([*unreadable]) if unreadable else None
 
 
 def _files(one: str) -> Iterator[tuple[Path, str]]:
@@ -70,7 +88,7 @@ def _files(one: str) -> Iterator[tuple[Path, str]]:
     elif path.exists():
         yield path, path.name
     elif glob.has_magic(one):
-        root, wanted = _fixed_part(path), {path.suffix.lower(), *SUFFIXES}
+        root, wanted = _fixed_part(path), {path.suffix.lower(), *SUFFIXES, *UNREADABLE}
         for match in map(Path, sorted(glob.glob(one, recursive=True))):  # noqa: PTH207 - pathlib refuses absolute ones
             if match.is_dir():
                 yield from _walk(match, root)
@@ -79,12 +97,30 @@ def _files(one: str) -> Iterator[tuple[Path, str]]:
 
 
 def _walk(folder: Path, root: Path) -> Iterator[tuple[Path, str]]:
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    top, linked = _real(folder), set[Path]()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        here = Path(place)
+        shown = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in shown if not (here / name).is_symlink() or _is_new(here / name, top, linked)]
         for name in sorted(files):
-            path = Path(place) / name
-            if path.suffix.lower() in SUFFIXES and not name.startswith("."):
+            path = here / name
+            if path.suffix.lower() in (*SUFFIXES, *UNREADABLE) and not name.startswith("."):
                 yield path, path.relative_to(root).as_posix()
+
+
+def _is_new(link: Path, top: Path, linked: set[Path]) -> bool:
+    """Whether a linked folder is none that is walked anyway: below ``top``, linked before, or around the link."""
+    target = _real(link)
+    if target in linked or target.is_relative_to(top) or _real(link.parent).is_relative_to(target):
+        return False
+    linked.add(target)
+    return True
+
+
+def _counted(unreadable: Sequence[Path]) -> str:
+    names = ", ".join(f"{path.name!s:.60}" for path in unreadable[:3]) + ", …" * (len(unreadable) > 3)
+    count = "1 image" if len(unreadable) == 1 else f"{len(unreadable)} images"
+    return f"left out {count} of unsupported formats ({names}); convert them to JPEG or PNG"
 
 
 def _fixed_part(pattern: Path) -> Path:
@@ -130,5 +166,9 @@ def _below_common(images: Sequence[InputImage]) -> list[str]:
 
 
 def _absolute(path: Path) -> Path:
-    """Without ``..``, and with symbolic links as they are: two links to one file are two images."""
+    """An absolute path without ``..``, and with symbolic links as they are: two links to one file are two images."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - resolve would follow the links
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))

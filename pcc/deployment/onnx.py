@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.export import Dim
 
 from pcc.models.segmenter import Segmenter
-from pcc.runtime.errors import InputError
+from pcc.runtime.errors import InputError, shown
 from pcc.runtime.files import atomic_path
 from pcc.runtime.progress import log
 
@@ -26,6 +26,7 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 INPUT, OUTPUT = "images", "logits"
 TOLERANCE = 1e-3
 WITHOUT = "--no-onnx leaves it out"
+DOMAINS, LOOPS = ("", "ai.onnx"), ("Loop", "Scan")
 SMALLEST = 64  # side of the images that a backbone is tried with when it is built
 Size = tuple[int, int, int]
 
@@ -60,14 +61,17 @@ class OnnxNetwork:
         path: what `write_onnx` wrote.
         multiple_of: what must divide the sides of an image.
         threads: CPU threads.
+        num_classes: channels of the logits, where known.
 
     Raises:
-        InputError: onnxruntime is not installed, or cannot load the file.
+        InputError: packages are not installed, onnxruntime cannot load the file, or it is no file of `write_onnx`.
     """
 
-    def __init__(self, path: Path, multiple_of: int, threads: int = 1) -> None:
-        require_packages(["onnxruntime"], "use --engine torch")
+    def __init__(self, path: Path, multiple_of: int, threads: int = 1, *, num_classes: int | None = None) -> None:
+        require_packages(["onnx", "onnxruntime"], "use --engine torch")
         import onnxruntime
+
+        _check_contents(path)
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -76,11 +80,57 @@ class OnnxNetwork:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors share no other base
             raise InputError(f"{path}: onnxruntime cannot load it ({_line(error)}); export it again") from error
-        self.multiple_of = multiple_of
+        self.path, self.multiple_of = path, multiple_of
+        for kind, name, channels, found in (
+            ("input", INPUT, 3, self._session.get_inputs()),
+            ("output", OUTPUT, num_classes, self._session.get_outputs()),
+        ):
+            there = [(one.name, one.type, list(one.shape)) for one in found]
+            fits = len(there) == 1 and there[0][:2] == (name, "tensor(float)") and len(there[0][2]) == 4
+            if not fits or (channels and isinstance(there[0][2][1], int) and there[0][2][1] != channels):
+                wanted = f"{name}, float, 4 axes" + (f", {channels} channels" if channels else "")
+                raise InputError(f"{path}: {kind} must be {wanted}, not {shown(there)}; export it again")
 
     def __call__(self, images: Tensor, /) -> Tensor:
-        """Logits [B, C, h, w] of images [B, 3, H, W], RGB in 0..1."""
-        return torch.from_numpy(self._session.run([OUTPUT], {INPUT: images.cpu().numpy()})[0])
+        """Logits [B, C, h, w] of images [B, 3, H, W], RGB in 0..1.
+
+        Raises:
+            InputError: onnxruntime cannot compute them.
+        """
+        try:
+            return torch.from_numpy(self._session.run([OUTPUT], {INPUT: images.cpu().numpy()})[0])
+        except Exception as error:  # onnxruntime's errors share no other base
+            sides = "x".join(map(str, images.shape[-2:]))
+            raise InputError(f"{self.path}: onnxruntime fails at {sides} pixels ({_line(error)})") from error
+
+
+def _check_contents(path: Path) -> None:
+    """Refuse what no file of `write_onnx` has: weights in other files, operators of no standard, endless loops.
+
+    Raises:
+        InputError: there is any of these, or the file is no ONNX.
+    """
+    import onnx
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # protobuf's errors share no other base
+        raise InputError(f"{path}: cannot be read as ONNX ({_line(error)}); export it again") from error
+    for message in _messages(model):
+        if isinstance(message, onnx.TensorProto) and (message.external_data or message.data_location):
+            raise InputError(f"{path}: tensor {shown(message.name)} is in another file; export it again")
+        if isinstance(message, onnx.NodeProto) and (message.domain not in DOMAINS or message.op_type in LOOPS):
+            operator = ".".join(filter(None, (message.domain, message.op_type)))
+            raise InputError(f"{path}: operator {shown(operator)} is not allowed; export it again")
+
+
+def _messages(message: Any) -> Iterator[Any]:
+    """A protobuf message and all that it holds."""
+    yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in value if hasattr(value, "__len__") else [value]:
+                yield from _messages(part)
 
 
 def write_onnx(network: Segmenter, path: Path, side: int) -> tuple[list[Compared], int | None]:

@@ -1,27 +1,23 @@
 """A model to take away: the folder that `pcc export` writes and `pcc predict` reads, or a segmenter of the results."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
-
-from pcc.artifacts.networks import DESCRIPTION, WEIGHTS, read_description
+from pcc.artifacts.networks import DESCRIPTION, WEIGHTS, read_description, rebuilt
+from pcc.deployment.model_config import CONFIG, MODEL, ONNX, REMEDY, OnnxFile, Predicting, checked, read_config
 from pcc.deployment.onnx import OnnxNetwork
 from pcc.deployment.predictor import Network, Prediction, Predictor
 from pcc.ids import BACKGROUND
 from pcc.models.segmenter import Segmenter, build_segmenter, load_segmenter
 from pcc.runtime.errors import InputError, call_with
-from pcc.runtime.files import digest, read_json
+from pcc.runtime.files import digest, read_object
 from pcc.runtime.hardware import device as best_device
 from pcc.runtime.progress import log
 
-MODEL, CONFIG, CARD, ONNX = "model.safetensors", "config.json", "README.md", "model.onnx"
-FORMAT = "pcc segmenter 1"
-DEFAULTS = asdict(Prediction())
+DEFAULTS = Predicting().model_dump()
+REPREDICT, REEVALUATE = "rerun segment", "rerun evaluate"
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,7 @@ class Model:
     prediction: Mapping[str, Any]
     load: Callable[[], Segmenter]
     weights: Path
-    onnx: Mapping[str, Any] | None = None
+    onnx: OnnxFile | None = None
     multiple_of: int | None = None
 
     def predictor(self, *, engine: str = "torch", device: str = "auto", threads: int = 1, **settings: Any) -> Predictor:
@@ -70,14 +66,14 @@ class Model:
             raise InputError(f"{self.folder}: no {ONNX} here; run `pcc export` with --onnx, or use --engine torch")
         if device == "cuda":
             raise InputError("--engine onnx computes on the CPU; leave --device out")
-        side = self.onnx["size"]
+        side = self.onnx.size
         if side != "any" and (settings.image_size, list(settings.scales)) != (side, [1.0]):
             raise InputError(
                 f"{self.folder / ONNX}: takes images of {side}x{side} pixels only, and these settings ask for others; "
                 "use --engine torch"
             )
         assert self.multiple_of is not None
-        return OnnxNetwork(self.folder / ONNX, self.multiple_of, threads)
+        return OnnxNetwork(self.folder / ONNX, self.multiple_of, threads, num_classes=len(self.classes))
 
 
 def open_model(folder: Path) -> Model:
@@ -112,37 +108,57 @@ def prediction_settings(segmenter: Path) -> tuple[dict[str, Any], str]:
         segmenter: a segmenter's folder in results.
 
     Returns:
-        The settings of `DEFAULTS`, and the file's path below the folder above, or ``defaults``.
+        The settings of `Prediction`, and the file's path below the folder above, or ``defaults``.
+
+    Raises:
+        InputError: the records beside the segmenter are damaged.
     """
     above = segmenter.parent
     if not is_predicted_with(segmenter):
         log.warning("%s: predictions and scores beside it are of other weights; not used", segmenter)
         return dict(DEFAULTS), "defaults"
     for file in _prediction_records(segmenter):
-        return _known(read_json(file)["settings"]), file.relative_to(above).as_posix()
-    if (above / "metrics.json").is_file():
-        stored = read_json(above / "metrics.json")["settings"].get("segmenter")
-        if stored is not None:
-            return _known(stored), "metrics.json"
+        stored = read_object(file, REPREDICT).get("settings")
+        return _known(stored, file, REPREDICT), file.relative_to(above).as_posix()
+    metrics = above / "metrics.json"
+    if metrics.is_file():
+        settings = read_object(metrics, REEVALUATE).get("settings")
+        if not isinstance(settings, dict):
+            raise InputError(f"{metrics}: settings are missing; {REEVALUATE}")
+        if settings.get("segmenter") is not None:
+            return _known(settings["segmenter"], metrics, REEVALUATE), "metrics.json"
     return dict(DEFAULTS), "defaults"
 
 
 def is_predicted_with(segmenter: Path) -> bool:
     """Whether the predictions beside the segmenter, where there are any, were made with its weights as they are."""
     records = _prediction_records(segmenter)
-    return not records or digest(segmenter / WEIGHTS) in read_json(records[0])["inputs"].values()
+    if not records:
+        return True
+    inputs = read_object(records[0], REPREDICT).get("inputs")
+    if not isinstance(inputs, dict):
+        raise InputError(f"{records[0]}: inputs are missing; {REPREDICT}")
+    return digest(segmenter / WEIGHTS) in inputs.values()
 
 
 def _prediction_records(segmenter: Path) -> list[Path]:
     return sorted(segmenter.parent.glob("predictions/*/provenance.json"))
 
 
-def _known(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: settings.get(key, default) for key, default in DEFAULTS.items()}
+def _known(stored: Any, file: Path, remedy: str) -> dict[str, Any]:
+    """The settings of `Prediction` among those that a stage stored."""
+    if not isinstance(stored, dict):
+        raise InputError(f"{file}: settings of the prediction are missing; {remedy}")
+    settings = {key: value for key, value in stored.items() if key in DEFAULTS}
+    return _with_defaults(checked(Predicting, settings, f"{file}: settings", remedy))
+
+
+def _with_defaults(stored: Predicting) -> dict[str, Any]:
+    return {**DEFAULTS, **stored.model_dump(exclude_unset=True)}
 
 
 def _from_results(folder: Path) -> Model:
-    made = read_description(folder)
+    made = read_description(folder, "type", "classes", "model")
     settings, source = prediction_settings(folder)
     if source == "defaults":
         log.info("%s: no predictions beside it say how it predicts; taking the defaults", folder)
@@ -151,55 +167,24 @@ def _from_results(folder: Path) -> Model:
 
 def _exported(folder: Path) -> Model:
     config = read_config(folder)
-    for name, expected in config["digests"].items():
+    for name, expected in config.digests.items():
         if not (folder / name).is_file():
             raise InputError(f"{folder / name}: file is missing; copy the whole folder, or export again")
         if digest(folder / name) != expected:
             raise InputError(f"{folder / name}: not the file that {CONFIG} was written with; export again")
 
-    def load() -> Segmenter:
-        network = build_segmenter(config["type"], len(config["classes"]), config["model"], f"{CONFIG}: model")
-        network.load_state_dict(weights_in(folder / MODEL))
-        return network.eval().requires_grad_(False)
+    def build() -> Segmenter:
+        network = build_segmenter(config.type, len(config.classes), config.model, f"{CONFIG}: model")
+        if network.multiple_of != config.multiple_of:
+            raise InputError(f"{CONFIG}: multiple_of must be {network.multiple_of}, not {config.multiple_of}; {REMEDY}")
+        return network
 
     return Model(
         folder,
-        tuple(config["classes"]),
-        _known(config["prediction"]),
-        load,
+        tuple(config.classes),
+        _with_defaults(config.prediction),
+        lambda: rebuilt(build, folder / MODEL, REMEDY),
         folder / MODEL,
-        config["onnx"],
-        config["multiple_of"],
+        config.onnx,
+        config.multiple_of,
     )
-
-
-def weights_in(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file.
-
-    Raises:
-        InputError: missing or damaged.
-    """
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: weights cannot be read ({error}); export again") from error
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The config.json of an exported folder.
-
-    Raises:
-        InputError: it is damaged, or of another program or version.
-    """
-    path = folder / CONFIG
-    try:
-        config = read_json(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error}); export again") from error
-    stated = config.get("format") if isinstance(config, dict) else None
-    if stated != FORMAT:
-        raise InputError(f"{path}: format is {stated!r}, not {FORMAT!r}; export with this version of pcc")
-    needed = ("type", "model", "classes", "multiple_of", "prediction", "onnx", "digests")
-    if missing := [key for key in needed if key not in config]:
-        raise InputError(f"{path}: {', '.join(missing)} missing; export again")
-    return config

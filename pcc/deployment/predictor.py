@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from pcc.data.images import Picture, as_rgb
 from pcc.data.tensors import image_tensor
-from pcc.runtime.errors import call_with
+from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.hardware import Precision, autocast, device
 from pcc.runtime.plugins import load_attribute
 
@@ -118,7 +118,7 @@ class Predictor:
             probabilities: return (class ids, probabilities) instead, float32 [C, H, W].
 
         Raises:
-            InputError: an image that cannot be read.
+            InputError: an image that cannot be read, or logits that are not finite.
         """
         if isinstance(image, list | tuple):
             return self._results([as_rgb(one) for one in image], probabilities)
@@ -138,7 +138,11 @@ class Predictor:
         return [found[number] for number in range(len(images))]
 
     def probabilities(self, images: UInt8[np.ndarray, "B H W 3"]) -> Float[Tensor, "B C H W"]:
-        """Mean class probabilities over scales and flips, before any CRF; images of one size."""
+        """Mean class probabilities over scales and flips, before any CRF; images of one size.
+
+        Raises:
+            InputError: logits that are not finite, or not of this number of classes.
+        """
         count, (height, width) = len(images), images.shape[1:3]
         side, multiple = self.settings.image_size, self.network.multiple_of
         total = torch.zeros(())
@@ -150,6 +154,7 @@ class Predictor:
             given = torch.stack([image_tensor(image, (seen_at[0], seen_at[1])) for image in images]).to(device())
             with torch.inference_mode(), autocast(self.settings.precision):
                 logits = self.network(torch.cat([given, given.flip(-1)]) if self.settings.flip else given)
+                _check(logits, len(self.classes))
                 seen = [logits[:count].softmax(1)]
                 if self.settings.flip:
                     seen.append(logits[count:].softmax(1).flip(-1))
@@ -158,6 +163,17 @@ class Predictor:
                         found.float().cpu(), (height, width), mode="bilinear", align_corners=False
                     )
         return total / (len(self.settings.scales) * (1 + self.settings.flip))
+
+
+def _check(logits: Tensor, num_classes: int) -> None:
+    if logits.ndim != 4 or logits.shape[1] != num_classes:
+        raise InputError(
+            f"the network's logits are {list(logits.shape)}; {num_classes} classes need [B, {num_classes}, h, w]"
+        )
+    if not logits.isfinite().all():
+        raise InputError(
+            "the network's logits are NaN or infinite; predict with precision no or bf16, or train the network again"
+        )
 
 
 def post_process(

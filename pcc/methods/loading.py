@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pcc.artifacts.networks import read_description, with_weights, without_weights
+from pcc.artifacts.networks import WEIGHTS, read_description, rebuilt, without_weights
 from pcc.methods.base import Method
 from pcc.runtime.errors import call_with
 from pcc.runtime.plugins import load_class
@@ -28,6 +28,6 @@ def load_method(type: str, classes: Sequence[str], clusters: Sequence[Sequence[i
 
 def load_classifier(folder: Path) -> Method:
     """Load a trained method from ``folder``, in evaluation mode."""
-    made = read_description(folder)
-    method = load_method(made["type"], made["classes"], made["clusters"], without_weights(made["model"]))
-    return with_weights(method, folder)
+    made = read_description(folder, "type", "classes", "clusters", "model")
+    model = without_weights(made["model"])
+    return rebuilt(lambda: load_method(made["type"], made["classes"], made["clusters"], model), folder / WEIGHTS)

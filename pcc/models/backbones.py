@@ -9,12 +9,18 @@ from typing import Any, Literal, NamedTuple, cast
 import timm
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file
 from timm.models import group_parameters
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pcc.runtime.errors import InputError
+from pcc.artifacts.networks import read_weights
+from pcc.runtime.errors import InputError, reason
+
+# Arguments of timm.create_model that open files, fetch weights, or make something else than an encoder.
+FORBIDDEN = (
+    "cache_dir", "checkpoint_path", "exportable", "features_only", "in_chans", "model_name", "no_jit", "num_classes",
+    "out_indices", "pretrained", "scriptable",
+)  # fmt: skip
 
 
 class Backbone(nn.Module):
@@ -50,6 +56,7 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         self.levels = None if levels is None else list(levels)
+        _check_input(mean, std)
         self.network = _create(name, weights == "hub", settings or {})
         if not dilate:
             _undilate(self.network)
@@ -71,6 +78,8 @@ class Backbone(nn.Module):
                 raise InputError(
                     f"backbone.name: {name} supports only one image size, or has no grid features; use another network"
                 ) from error
+            except (ValueError, TypeError, IndexError) as error:
+                raise InputError(f"backbone.levels: invalid for {name} ({reason(error)})") from error
         self.dim, self.stride = grid.shape[1], side // grid.shape[2]
 
     @property
@@ -229,11 +238,26 @@ def _undilate(network: nn.Module) -> None:
             module.dilation, module.padding = (1, 1), tuple((side - 1) // 2 for side in module.kernel_size)
 
 
+def _check_input(mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
+    for key, values in (("mean", mean), ("std", std)):
+        if values is not None and (len(values) != 3 or not all(math.isfinite(value) for value in values)):
+            raise InputError(
+                f"backbone.{key}: invalid value {list(values)}; give three numbers, of red, green and blue"
+            )
+    if std is not None and min(std) <= 0:
+        raise InputError(f"backbone.std: invalid value {list(std)}; give numbers above 0")
+
+
 def _create(name: str, pretrained: bool, settings: dict[str, Any]) -> nn.Module:
     known = timm.list_models()
     if name.split(".")[0] not in known:
         near = difflib.get_close_matches(name, known, n=5)
         raise InputError(f"backbone.name: timm has no '{name}'; similar: {', '.join(near) or 'see timm.list_models()'}")
+    for key in settings:
+        if key in FORBIDDEN or key.startswith("pretrained_"):
+            raise InputError(
+                f"backbone.settings: {key} is not allowed; set backbone.weights to a safetensors file or hub"
+            )
     try:
         try:  # only plain ViTs support this setting
             any_size = {"dynamic_img_size": True, **settings}
@@ -242,13 +266,15 @@ def _create(name: str, pretrained: bool, settings: dict[str, Any]) -> nn.Module:
             if "dynamic_img_size" not in str(error):
                 raise
             return timm.create_model(name, pretrained=pretrained, num_classes=0, **settings)
-    except TypeError as error:
-        raise InputError(f"backbone.settings: invalid for {name} ({error})") from error
-    except (OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"backbone.weights: weights of {name} not available ({reason}); go online once, or use a local file"
-        ) from error
+    except InputError:
+        raise
+    except Exception as error:  # networks check their settings by whatever fails first
+        if pretrained and isinstance(error, OSError | RuntimeError):
+            raise InputError(
+                f"backbone.weights: weights of {name} not available ({reason(error)}); "
+                "go online once, or use a local file"
+            ) from error
+        raise InputError(f"backbone.settings: invalid for {name} ({reason(error)})") from error
 
 
 def _load(network: Any, path: Path, name: str) -> None:
@@ -257,7 +283,7 @@ def _load(network: Any, path: Path, name: str) -> None:
         raise InputError(f"backbone.weights: file {path} not found")
     # Converted files lack the unused counters of batch norms.
     wanted = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
-    stored = {key: value.float() for key, value in load_file(path).items()}
+    stored = {key: value.float() for key, value in read_weights(path, "restore it or name another file").items()}
     if "pos_embed" in stored and stored["pos_embed"].shape != wanted["pos_embed"].shape:
         stored["pos_embed"] = timm.layers.resample_abs_pos_embed(
             stored["pos_embed"], network.patch_embed.grid_size, num_prefix_tokens=network.num_prefix_tokens

@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from pcc.artifacts.networks import read_description, with_weights, without_weights
+from pcc.artifacts.networks import WEIGHTS, read_description, rebuilt, without_weights
 from pcc.ids import IGNORE
 from pcc.runtime.errors import call_with
 from pcc.runtime.plugins import load_class
@@ -67,6 +67,6 @@ def build_segmenter(type: str, num_classes: int, model: dict[str, Any], where: s
 
 def load_segmenter(folder: Path) -> Segmenter:
     """Load a trained segmenter from ``folder``, in evaluation mode."""
-    made = read_description(folder)
-    segmenter = build_segmenter(made["type"], len(made["classes"]) + 1, without_weights(made["model"]))
-    return with_weights(segmenter, folder)
+    made = read_description(folder, "type", "classes", "model")
+    model = without_weights(made["model"])
+    return rebuilt(lambda: build_segmenter(made["type"], len(made["classes"]) + 1, model), folder / WEIGHTS)

@@ -157,3 +157,15 @@ def _adapt(value: Any, hint: Any, where: str) -> Any:
         return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
     except PydanticSchemaGenerationError:
         return value
+
+
+def shown(value: Any) -> str:
+    """A value of somebody else's file, short and on one line."""
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def reason(error: Exception) -> str:
+    """An error of another library on one line."""
+    words = " ".join(str(error).split())
+    return (words if len(words) <= 200 else f"{words[:200]}…") or type(error).__name__

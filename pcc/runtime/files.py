@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from pcc.runtime.errors import InputError
+from pcc.runtime.errors import InputError, reason
 
 KEY = ".key.json"
+LARGEST_JSON = 2**28  # bytes
+RERUN = "delete it and run the stage that writes it"
 T = TypeVar("T")
 
 
@@ -51,7 +53,7 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path, advice: str = "delete it and run the stage that writes it") -> Any:
+def read_json(path: Path, advice: str = RERUN) -> Any:
     """Read one JSON file.
 
     Args:
@@ -59,12 +61,30 @@ def read_json(path: Path, advice: str = "delete it and run the stage that writes
         advice: what to do if it is none.
 
     Raises:
-        InputError: not JSON.
+        InputError: not JSON; NaN and infinity are none.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > LARGEST_JSON:
+            raise ValueError(f"larger than {LARGEST_JSON} bytes")
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON ({error}); {advice}") from error
+        raise InputError(f"{path}: not JSON ({reason(error)}); {advice}") from error
+
+
+def read_object(path: Path, advice: str = RERUN) -> dict[str, Any]:
+    """Read a JSON object; see `read_json`.
+
+    Raises:
+        InputError: it is something else.
+    """
+    found = read_json(path, advice)
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: must be a JSON object, not {type(found).__name__}; {advice}")
+    return found
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is not a number")
 
 
 def read_as(path: Path, kind: type[T], made_by: str) -> T:

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from pcc.artifacts.maps import Maps
-from pcc.artifacts.networks import DESCRIPTION, WEIGHTS, read_description, with_weights, without_weights
+from pcc.artifacts.networks import DESCRIPTION, WEIGHTS, read_description, rebuilt, without_weights
 from pcc.artifacts.provenance import Job
 from pcc.artifacts.shards import write_shard
 from pcc.data.images import read_image
@@ -32,8 +32,8 @@ def boundaries(manifest: Path, network: Path, output: Path, *, shard: str, preci
         {"precision": precision}, [*manifest_files(manifest), network / WEIGHTS, network / DESCRIPTION], shard=shard
     )
     records = Manifest.read(manifest, "train", shard, unchanged=["image"]).records
-    model = without_weights(read_description(network)["model"])
-    trained = with_weights(call_with(BoundaryNetwork, model, "boundary.model"), network).to(device())
+    model = without_weights(read_description(network, "model")["model"])
+    trained = rebuilt(lambda: call_with(BoundaryNetwork, model, "boundary.model"), network / WEIGHTS).to(device())
 
     def compute(record: Record) -> dict[str, Maps]:
         image = read_image(record.image)

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 
-from pcc.artifacts.networks import DESCRIPTION, WEIGHTS, read_description
+from pcc.artifacts.networks import DESCRIPTION, WEIGHTS, read_description, read_weights
 from pcc.artifacts.provenance import Job
 from pcc.models.clip import TEMPLATE, Clip, names_for_clip
 from pcc.runtime.errors import InputError, call_with
@@ -30,7 +29,8 @@ def nouns(classifier: Path, output: Path, *, words: str, top: int = 5) -> None:
     """
     path = find_list(words, ".txt", "word list")
     job = Job({"words": words, "top": top}, [classifier / WEIGHTS, classifier / DESCRIPTION, path])
-    made, stored = read_description(classifier), load_file(classifier / WEIGHTS)
+    made = read_description(classifier, "type", "classes", "model")
+    stored = read_weights(classifier / WEIGHTS)
     if "prompts" not in stored:
         raise InputError(
             f"{classifier}: '{made['type']}' has no learned prompts; remove `nouns` from its configuration"

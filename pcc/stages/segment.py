@@ -18,7 +18,7 @@ from pcc.data.manifest import Manifest, Record, manifest_files
 from pcc.deployment.predictor import Prediction, Predictor, post_process, to_class_ids
 from pcc.ids import BACKGROUND
 from pcc.models.segmenter import load_segmenter
-from pcc.runtime.errors import call_with
+from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.files import publish, resumable_directory
 from pcc.runtime.hardware import device
 from pcc.runtime.parallel import map_in_processes
@@ -52,7 +52,10 @@ def segment(
 
     def seen(record: Record) -> Seen:
         image = read_image(record.image)
-        return record, image, predictor.probabilities(image[None])[0]
+        try:
+            return record, image, predictor.probabilities(image[None])[0]
+        except InputError as error:
+            raise InputError(f"{segmenter}: {record.image_id}: {error}") from error
 
     with resumable_directory(output, job.key) as work:
         todo = [record for record in data.records if not (work / f"{record.image_id}.png").exists()]

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from pcc.artifacts.clusters import read_clusters
-from pcc.artifacts.networks import WEIGHTS, read_description
+from pcc.artifacts.networks import WEIGHTS, read_description, read_weights
 from pcc.data.manifest import Manifest, manifest_files
 from pcc.methods.loading import load_method
-from pcc.runtime.errors import InputError
+from pcc.runtime.errors import InputError, reason
 from pcc.runtime.plugins import load_attribute
 from pcc.runtime.stage import stage
 from pcc.training.run import train_to
@@ -52,7 +51,12 @@ def train(
     torch.manual_seed(seed)
     method = load_method(type, names, members, model)
     if folders:
-        method.start_from({role: load_file(folder / WEIGHTS) for role, folder in folders.items()})
+        weights = {role: read_weights(folder / WEIGHTS) for role, folder in folders.items()}
+        try:
+            method.start_from(weights)
+        except (RuntimeError, KeyError) as error:
+            places = ", ".join(map(str, folders.values()))
+            raise InputError(f"after: weights of {places} do not fit {type} ({reason(error)}); retrain them") from error
     description = {"type": type, "classes": list(names), "clusters": members, "model": model}
     phases = training.get("phases", [])
     by_masks = any(phase.get("select") == "masks" for phase in phases)
@@ -79,8 +83,8 @@ def train(
 
 def _described(folder: Path, classes: Sequence[str]) -> dict[str, Any]:
     """Type, clusters and settings of a trained method with the same classes."""
-    found = read_description(folder)
-    if found.get("classes") != list(classes):
+    found = read_description(folder, "type", "classes", "clusters", "model")
+    if found["classes"] != list(classes):
         raise InputError(f"{folder}: trained on other classes; retrain it on this data set")
     return {key: found[key] for key in ("type", "clusters", "model")}
 

@@ -10,27 +10,18 @@ import numpy as np
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 import pcc
-from pcc.artifacts.networks import read_description, without_weights, write_weights
+from pcc.artifacts.networks import read_description, rerun, without_weights, write_weights
 from pcc.deployment import onnx as onnx_file
 from pcc.deployment.model_card import model_card, sides, without_places
-from pcc.deployment.package import (
-    CARD,
-    CONFIG,
-    FORMAT,
-    MODEL,
-    ONNX,
-    find_segmenter,
-    is_predicted_with,
-    prediction_settings,
-    read_config,
-)
+from pcc.deployment.model_config import CARD, CONFIG, FORMAT, MODEL, ONNX, ModelConfig, checked
+from pcc.deployment.package import REEVALUATE, find_segmenter, is_predicted_with, prediction_settings
 from pcc.ids import BACKGROUND, palette
 from pcc.models.backbones import Backbone
 from pcc.models.segmenter import Segmenter, load_segmenter
 from pcc.models.smp import SegmentationModels
 from pcc.results import data_above
-from pcc.runtime.errors import InputError
-from pcc.runtime.files import digest, partial_path, read_json, write_json, write_text
+from pcc.runtime.errors import InputError, reason
+from pcc.runtime.files import digest, partial_path, read_object, write_json, write_text
 from pcc.runtime.progress import log
 
 
@@ -61,7 +52,8 @@ def export(segmenter: Path, output: Path, *, onnx: bool = True) -> None:
         about = _write_onnx(network, work / ONNX, facts) if onnx else None
         config = _config(network, facts, about)
         config["digests"] = {name: digest(work / name) for name in (MODEL, ONNX) if (work / name).is_file()}
-        write_text(work / CARD, model_card(config, facts))
+        checked(ModelConfig, config, f"{folder}: cannot be exported", "change the configuration and train again")
+        write_text(work / CARD, _card(config, facts, folder.parent))
         write_json(work / CONFIG, config)
         _move(work, output)
     finally:
@@ -75,7 +67,8 @@ def _check_output(output: Path) -> None:
     if output.is_dir() and any(output.iterdir()):
         if not (output / CONFIG).is_file():
             raise InputError(f"{output}: not empty and no earlier export; name a new folder")
-        read_config(output)
+        if read_object(output / CONFIG, "name a new folder").get("format") != FORMAT:
+            raise InputError(f"{output}: holds a {CONFIG} of another program; name a new folder")
 
 
 def _move(work: Path, output: Path) -> None:
@@ -101,15 +94,25 @@ def _facts(folder: Path) -> dict[str, Any]:
     dataset = data_above(folder, "dataset.json")
     facts: dict[str, Any] = {
         "description": read_description(folder),
-        "provenance": read_json(provenance) if provenance.is_file() else None,
-        "metrics": read_json(metrics) if metrics.is_file() and is_predicted_with(folder) else None,
-        "dataset": read_json(dataset)["name"] if dataset else None,
+        "provenance": read_object(provenance, rerun(folder)) if provenance.is_file() else None,
+        "metrics": read_object(metrics, REEVALUATE) if metrics.is_file() and is_predicted_with(folder) else None,
+        "dataset": read_object(dataset, "rerun prepare").get("name") if dataset else None,
         "prediction": prediction,
         "prediction_from": source,
     }
-    if facts["metrics"] is not None and list(facts["metrics"]["classes"][1:]) != facts["description"]["classes"]:
+    classes = [BACKGROUND, *facts["description"]["classes"]]
+    if facts["metrics"] is not None and facts["metrics"].get("classes") != classes:
         raise InputError(f"{metrics}: scores other classes than {folder} has; evaluate again")
     return facts
+
+
+def _card(config: Mapping[str, Any], facts: Mapping[str, Any], above: Path) -> str:
+    try:
+        return model_card(config, facts)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"{above}: metrics.json, or provenance.json beside the network, is damaged ({reason(error)}); {REEVALUATE}"
+        ) from error
 
 
 def _write_onnx(network: Segmenter, path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:

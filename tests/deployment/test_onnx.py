@@ -127,6 +127,6 @@ def test_missing_packages_are_one_line_that_says_what_to_install(
 
 def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="onnxruntime cannot load it") as caught:
+    with pytest.raises(InputError, match="cannot be read as ONNX") as caught:
         OnnxNetwork(tmp_path / "m.onnx", 1)
     assert len(caught.value.problems) == 1

@@ -229,12 +229,14 @@ def test_two_folders_and_the_server_s_layout(run: Path, exported: Path, tmp_path
     for name in ("x", "y"):
         (tmp_path / "photos" / name).mkdir(parents=True)
         shutil.copy(images_of(run) / "im0.png", tmp_path / "photos" / name / "im0.png")
-    result = pcc("predict", exported, tmp_path / "photos/x", tmp_path / "photos/y", "--voc-test", "--output", tmp_path)
+    result = pcc(
+        "predict", exported, tmp_path / "photos/x", tmp_path / "photos/y", "--voc-test", "--output", tmp_path / "out"
+    )
     assert result.exit_code == 0
-    masks = tmp_path / "results/VOC2012/Segmentation/comp6_test_cls"
+    masks = tmp_path / "out/results/VOC2012/Segmentation/comp6_test_cls"
     assert {file.name for file in masks.iterdir()} == {"x__im0.png", "y__im0.png"}
     assert digest(masks / "x__im0.png") == digest(run / "predictions/000/im0.png")
-    assert not (tmp_path / "overlays").exists() and not (tmp_path / "predictions.json").exists()
+    assert not (tmp_path / "out/overlays").exists() and not (tmp_path / "out/predictions.json").exists()
 
 
 @pytest.mark.parametrize(

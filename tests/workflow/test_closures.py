@@ -13,7 +13,7 @@ STAGES = sorted(file.stem for file in (ROOT / "pcc/stages").glob("[a-z]*.py"))
 
 EVERY = "artifacts.provenance runtime.errors runtime.files runtime.ownership runtime.stage"
 MANIFEST = "data.manifest data.stamps data.tables ids"
-IMAGES = f"{MANIFEST} data.images data.tensors trainable runtime.hardware"
+IMAGES = f"{MANIFEST} data.images runtime.image_files data.tensors trainable runtime.hardware"
 TRAINING = (
     f"{IMAGES} artifacts.losses artifacts.masks artifacts.networks artifacts.tensors runtime.interruption "
     "training.batches training.checkpoints training.feature_cache training.loop training.losses training.run "
@@ -34,17 +34,18 @@ ALLOWED = {
     "train_boundary": f"{TRAINING} {NETWORK} maps models.boundary refine.random_walk runtime.parallel training.masks",
     "boundaries": f"{IMAGES} {NETWORK} {SHARDS} maps models.boundary refine.random_walk runtime.parallel",
     "pseudo_masks": f"{MANIFEST} artifacts.maps artifacts.masks artifacts.tensors data.images runtime.hardware "
-    "runtime.parallel runtime.plugins",
-    "quality": f"{MANIFEST} artifacts.clusters artifacts.maps artifacts.masks artifacts.tensors maps quality",
+    "runtime.image_files runtime.parallel runtime.plugins",
+    "quality": f"{MANIFEST} artifacts.clusters artifacts.maps artifacts.masks artifacts.tensors maps quality "
+    "runtime.image_files",
     "train_segmenter": f"{TRAINING} models.segmenter runtime.plugins training.masks",
     "segment": f"{IMAGES} artifacts.masks artifacts.networks artifacts.tensors deployment deployment.predictor "
     "models.segmenter runtime.parallel runtime.plugins",
     "evaluate": f"{MANIFEST} artifacts.clusters artifacts.maps artifacts.masks artifacts.tensors configuration "
     "data.images figures.canvas figures.pictures maps metrics quality reporting.own_tables reporting.sheets "
-    "runtime.parallel scoring.counting scoring.oracle",
+    "runtime.image_files runtime.parallel scoring.counting scoring.oracle",
     "report": "artifacts.clusters artifacts.losses clusters.partition configuration figures.canvas figures.charts "
     "reporting.costs reporting.failures reporting.own_tables reporting.partitions reporting.tables reporting.text "
-    "results",
+    "results runtime.image_files",
 }
 
 # What the demo chooses by name, and a CRF after the segmenter besides.
