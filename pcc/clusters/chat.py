@@ -76,12 +76,10 @@ class Chat:
 
     def __post_init__(self) -> None:
         self.key = os.environ.get(KEY, "").strip()
-        where, given = (
-            ("clusters (openai).base_url", self.base_url)
-            if self.base_url is not None
-            else (ADDRESS, os.environ.get(ADDRESS))
-        )
-        self.server = given.strip() if given else OPENAI
+        if self.base_url is None:
+            where, self.server = ADDRESS, os.environ.get(ADDRESS, "").strip() or OPENAI
+        else:
+            where, self.server = "clusters (openai).base_url", self.base_url.strip()
         check_address(where, self.server)
         self.hide = Secrets(self.key, *(word for proxy in getproxies().values() for word in _credentials(proxy))).hide
         self.schema, self.sent = self.structured == "auto", 0
