@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -209,7 +210,8 @@ class Chat:
         return f" by way of the proxy {self._short(without_credentials(proxy))}"
 
     def _short(self, text: str) -> str:
-        return _tame(" ".join(str(self.hide(text)).split()))[:LONGEST_MESSAGE]
+        plain = re.sub(r"://[^/\s@]*@", "://", str(self.hide(text)))  # errors quote addresses of proxies
+        return _tame(" ".join(plain.split()))[:LONGEST_MESSAGE]
 
 
 def check_address(where: str, address: str) -> None:
