@@ -4,6 +4,7 @@ Wherever a partition is taken it may be a list of member lists, a list of ``{"na
 as in clusters.json, or a mapping from cluster name to members. Names of clusters never count.
 """
 
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -52,7 +53,7 @@ def validate(clusters: Partition, names: Sequence[str]) -> None:
     """
     groups = members(clusters)
     counts, known = Counter(name for group in groups for name in group), set(names)
-    meant = {name.strip().casefold(): name for name in names}
+    meant = {folded(name): name for name in names}
     problems = [f"cluster {number} is empty; drop it" for number, group in enumerate(groups, 1) if not group]
     problems += [f"{shown(name)} is missing; put it into one cluster" for name in names if name not in counts]
     for name, count in counts.items():
@@ -60,11 +61,22 @@ def validate(clusters: Partition, names: Sequence[str]) -> None:
             problems.append(f"{shown(name)} is given {count} times; keep it in one cluster")
         if name not in known:
             # Names differ in case and spaces more often than they are invented.
-            near = meant.get(name.strip().casefold())
+            near = meant.get(folded(name))
             advice = "it is none of the class names" if near is None else f"write it as {shown(near)}"
             problems.append(f"{shown(name)} is unknown; {advice}")
     if problems:
         raise InputError([f"clusters: {problem}" for problem in problems])
+
+
+def folded(name: str) -> str:
+    """A name without what the eye misses: case, spaces around and between words, characters of no width.
+
+    Examples:
+        >>> folded(" Dining\\u200b  Table")
+        'dining table'
+    """
+    seen = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
+    return " ".join(seen.casefold().split())
 
 
 def shown(name: str) -> str:

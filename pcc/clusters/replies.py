@@ -8,13 +8,20 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pcc.clusters.partition import shown, validate
+from pcc.clusters.partition import folded, shown, validate
 from pcc.runtime.errors import InputError
 
-STARTS = 200  # places in a reply where JSON is looked for; prose has few braces, an attack has many
+STARTS = 2000  # places in a reply where JSON is looked for; prose has few brackets, an attack has many
 LONGEST_NAME = 80
 MOST_FAULTS = 40
-OPENING = re.compile(r"[{\[]")
+NO_ANSWER = 'no JSON object of the form {"clusters": [{"name": ..., "members": [...]}]} in the answer'
+# What begins a thought, what ends one, and what may begin JSON.
+THOUGHT = r"(?:\w+:|\|)?(?:\w*(?:think|thought|reason|reflect)\w*|scratch_?pad|analysis)"
+MARK = re.compile(
+    rf"[<\[◁]{THOUGHT}(?:\s[^<>]*)?\|?[>\]▷]|([<\[◁]\|?/\|?{THOUGHT}\s*\|?[>\]▷])|([{{\[])", re.IGNORECASE
+)
+ENDS = re.compile(rf"[<\[◁]\|?/\|?{THOUGHT}\s*\|?[>\]▷]", re.IGNORECASE)
+WANTED = re.compile(r"[{\[]\s*[\"']?clusters[\"']?\s*:", re.IGNORECASE)
 
 
 class Cluster(BaseModel):
@@ -38,16 +45,16 @@ def read_reply(reply: str, names: Sequence[str]) -> dict[str, list[str]]:
     Raises:
         InputError: one line for each fault, fit to be shown to the model; nothing is put right in silence.
     """
-    faults = ['no JSON object of the form {"clusters": [{"name": ..., "members": [...]}]} in the answer']
-    for answer in reversed(list(_answers(reply))):  # a model that thinks aloud concludes at the end
-        titles = [cluster.name.strip() for cluster in answer.clusters]
-        found = list(_faults(titles, answer, names))
-        if not found:
-            return {title: cluster.members for title, cluster in zip(titles, answer.clusters, strict=True)}
-        faults = found if len(faults) == 1 else faults
+    answer = _last_answer(reply, names)
+    if answer is None:
+        raise InputError(NO_ANSWER)
+    titles = [cluster.name.strip() for cluster in answer.clusters]
+    faults = list(_faults(titles, answer, names))
     if len(faults) > MOST_FAULTS:
         faults = [*faults[:MOST_FAULTS], f"and {len(faults) - MOST_FAULTS} faults more"]
-    raise InputError(faults)
+    if faults:
+        raise InputError(faults)
+    return {title: cluster.members for title, cluster in zip(titles, answer.clusters, strict=True)}
 
 
 def _faults(titles: Sequence[str], answer: Answer, names: Sequence[str]) -> Iterator[str]:
@@ -62,30 +69,82 @@ def _faults(titles: Sequence[str], answer: Answer, names: Sequence[str]) -> Iter
         yield from (problem.removeprefix("clusters: ") for problem in error.problems)
 
 
-def _answers(reply: str) -> Iterator[Answer]:
-    """Every outermost JSON value in a text that reads as an answer."""
-    position = 0
+def _last_answer(reply: str, names: Sequence[str]) -> Answer | None:
+    """The last outermost JSON value that is meant as an answer; None: there is none, or the last is damaged.
+
+    Drafts do not count: what stands in a thought, or before another answer. A model concludes at the end, so an
+    earlier answer never stands in for a faulty last one.
+
+    Raises:
+        InputError: the last answer repeats a key.
+    """
+    known = {folded(name) for name in names}
+    last: Answer | InputError | None = None
+    damaged = False  # an answer that is no JSON was begun; values inside it are no answers
+    position = end = 0
     for _ in range(STARTS):
-        start = OPENING.search(reply, position)
-        if start is None:
-            return
-        try:
-            value, position = DECODER.raw_decode(reply, start.start())
-            answer = Answer.model_validate(_usual_form(value))
-        except ValidationError:
-            continue
-        except (ValueError, RecursionError):
-            position = start.end()
-            continue
-        if answer.clusters:
-            yield answer
+        mark = MARK.search(reply, position)
+        if mark is None:
+            break
+        position = mark.end()
+        if mark[1]:  # all before the end of a thought is the thought; templates may hide its beginning
+            last, damaged, end = None, False, position
+        elif not mark[2]:
+            close = ENDS.search(reply, position)
+            if close is None:  # it never concludes
+                return None
+            position = close.start()
+        else:
+            try:
+                value, position = DECODER.raw_decode(reply, mark.start())
+            except RepeatedKey as error:
+                last, damaged, end = error, True, position
+            except (ValueError, RecursionError):
+                if WANTED.match(reply, mark.start()):
+                    last, damaged, end = None, True, position
+            else:
+                named = isinstance(value, dict) and "clusters" in value
+                if named or (not damaged and not known.isdisjoint(_texts(value))):
+                    last, damaged, end = _answer(value), False, position
+    else:
+        return None  # the end was not reached
+    if isinstance(last, InputError):
+        raise last
+    return None if damaged or _begun(reply[end:], names) else last
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _answer(value: Any) -> Answer | None:
+    try:
+        answer = Answer.model_validate(_usual_form(value))
+    except ValidationError:
+        return None
+    return answer if answer.clusters else None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value of JSON, keys too, as `folded`."""
+    if isinstance(value, str):
+        yield folded(value)
+    elif isinstance(value, list | dict):
+        for item in [*value, *value.values()] if isinstance(value, dict) else value:
+            yield from _texts(item)
+
+
+def _begun(text: str, names: Sequence[str]) -> bool:
+    """Whether a list of class names begins in a text without JSON: cut short, in single quotes or in none."""
+    some = "|".join(re.escape(name) for name in names)
+    return re.search(rf"""\[\s*["'“‘`]?(?:{some})["'”’`]?\s*(?:,|\]|$)""", text, re.IGNORECASE) is not None
+
+
+class RepeatedKey(InputError):
+    """An object of JSON gives one key twice."""
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """JSON lets a later key overwrite an earlier one; here that would drop members without a word."""
     for key, count in Counter(key for key, _ in pairs).items():
         if count > 1:
-            raise InputError(f"{shown(key)} is a key {count} times in one object; give each once")
+            raise RepeatedKey(f"{shown(key)} is a key {count} times in one object; give each once")
     return dict(pairs)
 
 
@@ -99,4 +158,4 @@ def _usual_form(value: Any) -> Any:
     return {"clusters": groups}
 
 
-DECODER = json.JSONDecoder(object_pairs_hook=_unique)
+DECODER = json.JSONDecoder(object_pairs_hook=unique_keys)

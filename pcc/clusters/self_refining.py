@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from pcc.clusters.partition import same
 from pcc.clusters.prompts import Message, Prompts
 from pcc.clusters.replies import read_reply
+from pcc.clusters.transcript import Reply
 from pcc.runtime.errors import InputError
 from pcc.runtime.progress import log
 
-Ask = Callable[[list[Message]], str]
+Ask = Callable[[list[Message]], Reply]
 DEALINGS = 3  # rounds without a change that end a refinement in parts: each brings other clusters together
 SHOWN_FAULTS = 3
+CUT = {
+    "length": "the answer was cut at the limit of tokens (max_tokens); give only the JSON object",
+    "content_filter": "the server's filter cut the answer; give only the JSON object",
+}
 LONGEST_QUOTE = 20_000  # characters of a faulty answer that are shown to the model again
 
 
@@ -97,11 +102,14 @@ class Conversation:
         for repair in range(self.max_repairs + 1):
             reply = self.ask(asked)
             try:
-                return read_reply(reply, names)
+                found = read_reply(reply.text, names)
+                if reply.finish not in CUT:
+                    return found
+                faults = [CUT[reply.finish]]  # what is whole may have been a draft
             except InputError as error:
-                faults = error.problems
+                faults = [*([CUT[reply.finish]] if reply.finish in CUT else ()), *error.problems]
             log.info("answer %d has faults: %s", repair + 1, "; ".join(faults[:3]))
-            quoted = {"role": "assistant", "content": reply[:LONGEST_QUOTE]}
+            quoted = {"role": "assistant", "content": reply.text[:LONGEST_QUOTE]}
             asked = [*messages, quoted, self.prompts.repair(faults, len(names))]
         first = "; ".join(faults[:SHOWN_FAULTS])
         raise NeverValid(f"the answer after {self.max_repairs} repairs still has faults: {first}")

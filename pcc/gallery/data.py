@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -80,6 +81,8 @@ def page_data(
 def write_page(output: Path, data: Mapping[str, Any]) -> None:
     """Write ``data.js`` and the page atomically; index.html last, so that its parts exist."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    # In JavaScript a plain __proto__ would set an object's prototype. Within a text, JSON escapes the quotes.
+    text = re.sub(r'([{,])"__proto__":', r'\1["__proto__"]:', text)
     write_text(output / "data.js", f"const GALLERY = {text};\n")
     parts = sorted(PAGE.iterdir(), key=lambda part: part.name == "index.html")
     for part in parts:

@@ -31,6 +31,7 @@ from pcc.clusters.partition import consensus, same, validate
 from pcc.clusters.providers import Proposal, Task
 from pcc.clusters.providers.openai import named, preview, propose
 from pcc.clusters.self_refining import Outcome, parts
+from pcc.data.manifest import Dataset, Manifest, Record
 from pcc.methods.loading import load_classifier
 from pcc.runtime.errors import InputError
 from pcc.stages.clusters import clusters
@@ -516,3 +517,206 @@ def test_pcc_trains_from_such_an_artifact(
     method = load_classifier(tmp_path / "classifier")
     assert method.get_parameter("cluster_tokens").shape[0] == 2
     assert method.get_buffer("members").tolist() == [[1, 1, 0], [0, 0, 1]]
+
+
+def shaped(message: dict[str, Any], finish: str = "stop", **fields: Any) -> Behaviour:
+    choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", **message}}
+    return raw(json.dumps({"model": "parrot", "choices": [choice], **fields}).encode())
+
+
+PART = {"type": "text", "text": written(GOOD)}
+ANY = written({"any": list(NAMES)})
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        shaped({"content": [PART]}),
+        shaped({"content": [{"type": "text", "text": written(GOOD)[:9]}, {"type": "text", "text": written(GOOD)[9:]}]}),
+        shaped({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": ANY}]}, PART]}),
+        shaped({"content": written(GOOD), "reasoning_content": ANY, "reasoning": ANY, "tool_calls": None}),
+        shaped({"content": written(GOOD)}, usage={"total_tokens": 10**400, "cost": {"usd": 1}, "rate": 1e999}),
+        raw(b"\xef\xbb\xbf" + json.dumps({"choices": [{"message": {"content": written(GOOD)}}]}).encode()),
+    ],
+)
+def test_other_shapes_of_a_reply(server: ChatServer, task: Task, behaviour: Behaviour) -> None:
+    found = ask(server, task, behaviour)
+    assert same(found.clusters, GOOD)
+    assert len(server.bodies) == 2 and found.details["tokens"] == 0
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "fault"),
+    [
+        (shaped({"content": written(GOOD)}, "length"), "cut at the limit of tokens (max_tokens)"),
+        (shaped({"content": written(GOOD)}, "content_filter"), "the server's filter cut the answer"),
+        (shaped({"content": None, "reasoning_content": written(GOOD)}), "no JSON object of the form"),
+        (shaped({"content": [{"type": "reasoning", "text": written(GOOD)}]}), "no JSON object of the form"),
+        (shaped({"content": None, "tool_calls": [{"function": {"arguments": written(GOOD)}}]}), "no JSON object"),
+        (shaped({"content": None, "refusal": "No."}), "no JSON object of the form"),
+        (shaped({"content": ""}, "length"), "cut at the limit of tokens (max_tokens)"),
+    ],
+)
+def test_what_is_no_answer_is_asked_for_again(server: ChatServer, task: Task, behaviour: Behaviour, fault: str) -> None:
+    assert same(ask(server, task, behaviour, says(written(GOOD))).clusters, GOOD)
+    assert fault in server.bodies[1]["messages"][3]["content"]
+    with pytest.raises(InputError, match="after 1 repairs") as caught:
+        ask(server, task, behaviour, seed=1, max_repairs=1)
+    assert fault in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "quoted"),
+    [
+        (b'{"error": {"message": "overloaded, try later", "code": 429}}', "overloaded, try later"),
+        (b"<!doctype html>\n<title>Sign  in</title>\x1b[2J", "<!doctype html> <title>Sign in</title>\\x1b[2J"),
+        (b"caf\xe9 is closed", "caf\ufffd is closed"),
+        (b"data: {}\n\ndata: [DONE]", "data: {} data: [DONE]"),
+        (b"", "it is empty"),
+        (b'{"choices": [], "choices": [{"message": {"content": "x"}}]}', '"choices": []'),
+        (b'{"choices": [{"message": {"content": 1' + b"0" * 5000 + b"}}]}", "10000"),
+    ],
+)
+def test_a_body_that_is_no_completion_is_quoted_and_kept(
+    server: ChatServer, task: Task, body: bytes, quoted: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        ask(server, task, raw(body))
+    (problem,) = caught.value.problems
+    assert quoted in problem and problem.isprintable() and len(problem) < 600 and "check base_url" in problem
+    (entry,) = transcript(task)
+    assert entry.get("body", "") == body.decode("utf-8", "replace")[:2000]
+    assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_prompt_follows_no_redirect(server: ChatServer, task: Task, status: int) -> None:
+    other = ChatServer()
+    other.script = [says(written(GOOD))]
+    to = other.address.replace("//", f"//user:{KEY}@") + f"/chat/completions?key={KEY}"
+    try:
+        with pytest.raises(InputError, match=rf"redirects to {other.address}/chat/completions; redirects are not") as e:
+            ask(server, task, fails(status, "moved", Location=to))
+        assert not other.bodies and KEY not in str(e.value)
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "fault"),
+    [
+        ("http://localhost:port/v1", "invalid host or port"),
+        ("http://localhost:99999/v1", "invalid host or port"),
+        ("http://[::1/v1", "invalid host or port"),
+        ("localhost:11434/v1", "does not begin with http"),
+        ("ftp://localhost/v1", "does not begin with http"),
+        ("", "does not begin with http"),
+        ("http:///v1", "names no host"),
+        (f"http://me:{KEY}@localhost/v1", "holds a user name or password"),
+        (f"http://{KEY}@localhost:bad/v1", "holds a user name or password"),
+        (f"http://localhost/v1?api-key={KEY}", "holds a query"),
+        ("http://localhost/v1#top", "holds a query"),
+        ("http://local host/v1", "holds spaces"),
+    ],
+)
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_addresses_are_checked(
+    task: Task, monkeypatch: pytest.MonkeyPatch, address: str, fault: str, by_variable: bool
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    if by_variable and not address:
+        return  # an empty variable is none
+    with pytest.raises(InputError) as caught:
+        propose(task, model="parrot", **({} if by_variable else {"base_url": address}))
+    (problem,) = caught.value.problems
+    assert fault in problem and KEY not in problem
+    assert ("OPENAI_BASE_URL" if by_variable else "base_url") in problem
+    assert not list(task.folder.iterdir())
+
+
+def proxies(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+SECRET = "pass%2Fword%20of%20mine"
+DEAD = f"http://me:{SECRET}@127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        ({"all_proxy": f"socks5://me:{SECRET}@10.0.0.1:1"}, "all_proxy=socks5://10.0.0.1:1 (SOCKS needs the package"),
+        ({"HTTPS_PROXY": "socks5h://10.0.0.1:1"}, "https_proxy=socks5h://10.0.0.1:1 (SOCKS needs the package"),
+        ({"http_proxy": f"socks4://me:{SECRET}@10.0.0.1:1"}, "http_proxy=socks4://10.0.0.1:1 (Unknown scheme"),
+        ({"http_proxy": "http://10.0.0.1:port"}, "http_proxy=http://10.0.0.1:port (Invalid port"),
+        ({"http_proxy": DEAD}, "no answer from the server by way of the proxy http://127.0.0.1:9 ("),
+        ({"all_proxy": DEAD}, "no answer from the server by way of the proxy http://127.0.0.1:9 ("),
+        ({"http_proxy": DEAD, "no_proxy": "example.invalid"}, "no answer from the server ("),
+    ],
+)
+def test_proxies_are_named_without_their_passwords(
+    task: Task, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], line: str
+) -> None:
+    proxies(monkeypatch, **variables)
+    with pytest.raises(InputError) as caught:
+        propose(task, model="parrot", base_url="http://example.invalid/v1", max_retries=0)
+    (problem,) = caught.value.problems
+    assert line in problem
+    written_down = problem + "".join(file.read_text() for file in task.folder.iterdir())
+    assert not any(word in written_down for word in (SECRET, "pass/word", "//me"))
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "all_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("proxy", [DEAD, "socks5://127.0.0.1:9", "nonsense"])
+def test_a_server_on_this_machine_needs_no_proxy(
+    server: ChatServer, task: Task, monkeypatch: pytest.MonkeyPatch, name: str, proxy: str
+) -> None:
+    proxies(monkeypatch, **{name: proxy})
+    assert same(ask(server, task, says(written(GOOD)), max_retries=0).clusters, GOOD)
+
+
+ECHOES: dict[str, Callable[[str], Behaviour]] = {
+    "finish": lambda key: shaped({"content": written(GOOD)}, key),
+    "usage": lambda key: shaped({"content": written(GOOD)}, usage={key: 1, f"n {key[4:]}": 2, "total_tokens": 3}),
+    "model": lambda key: shaped({"content": written(GOOD)}, model=f"parrot-{key[3:]}"),
+    "others": lambda key: shaped({"content": written(GOOD), key: key}, id=key, system_fingerprint=key, **{key: key}),
+    "cluster": lambda key: says(written({key: GOOD["animal"], f"{key[:9]}, {key[9:]}": GOOD["vehicle"]})),
+    "prose": lambda key: says(f"{key[:12]} {key[12:]} {written(GOOD)}"),
+    "escaped": lambda key: raw("".join(f"\\u{ord(c):04x}" for c in key).encode()),
+    "error": lambda key: raw(json.dumps({"error": {key: [key[5:15]]}}).encode()),
+    "status": lambda key: fails(418, f"{key[:11]}…{key[11:]}", X_Request_Id=key),
+    "redirect": lambda key: fails(302, key, Location=f"http://{key}.invalid/{key}"),
+}
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+def test_no_field_of_a_server_carries_the_key(
+    server: ChatServer, tmp_path: Path, caplog: pytest.LogCaptureFixture, echo: str
+) -> None:
+    """All that the stage leaves: files, log and message."""
+    caplog.set_level("DEBUG")
+    manifest = Manifest(Dataset("toy", NAMES), (Record("a", tmp_path / "a.png", ("cat",), None, "train", "000"),))
+    manifest.write(tmp_path / "data")
+    server.script = [ECHOES[echo](KEY)]
+    said, output = "", tmp_path / "out/clusters.json"
+    try:
+        clusters(
+            tmp_path / "data/manifest.csv", output, provider="openai", model="m", base_url=server.address, max_retries=0
+        )
+    except InputError as error:
+        said = str(error)
+    left = said + caplog.text + "".join(file.read_text() for file in tmp_path.rglob("*.json*"))
+    assert "transcript" in said or output.is_file()
+    assert [KEY[at : at + 8] for at in range(len(KEY) - 7) if KEY[at : at + 8] in left] == []
+    assert "".join(f"\\u{ord(c):04x}" for c in KEY) not in left.replace("\\\\", "\\")
+
+
+def test_a_key_in_the_settings_is_refused(server: ChatServer, task: Task) -> None:
+    with pytest.raises(InputError, match="a setting holds the key") as caught:
+        ask(server, task, says(written(GOOD)), options={"headers": [f"Bearer {KEY}"]})
+    assert KEY not in str(caught.value) and not server.bodies

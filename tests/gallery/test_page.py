@@ -19,9 +19,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
+from pcc.artifacts.clusters import write_clusters
 from pcc.artifacts.maps import read_maps
 from pcc.artifacts.masks import read_mask
 from pcc.maps import resize
+from pcc.runtime.files import write_text
 from pcc.tools.gallery import gallery
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (BROWSER and DRIVER), reason=ABSENT)]
@@ -47,6 +49,7 @@ def driver() -> Iterator[Chrome]:
 def page(run: Path, driver: Chrome) -> Iterator["Page"]:
     """The page as it is opened first; at the end nothing was complained of and nothing fetched from elsewhere."""
     page = Page(driver, run / "gallery")
+    requests(driver)  # of other pages
     page.open()
     yield page
     assert driver.get_log("browser") == []
@@ -380,3 +383,48 @@ def test_ten_thousand_images_scroll(
     page.at("#q").send_keys("00999")
     assert page.at("#count").text == f"11 of {MANY} images"
     assert driver.get_log("browser") == []
+
+
+HOSTILE = (
+    "__proto__",
+    "constructor",
+    "hasOwnProperty",
+    "iou-__proto__",
+    "toString/0",
+    "../..",
+    "<img src=x>",
+    "\0",
+    "%",
+)
+KEYS = ("sort", "layer", "view", "map", "split", "cluster", "tags", "opacity", "changes", "experiment", "with")
+
+
+@pytest.mark.parametrize("word", HOSTILE)
+def test_unknown_words_in_an_address_are_the_defaults(page: Page, word: str) -> None:
+    usual = page.state()
+    page.open(**dict.fromkeys(KEYS, word))
+    assert page.state() == usual
+    assert page.at("#count").text == f"{TRAIN + VAL} images" and len(page.ids()) == TRAIN + VAL
+    page.open(image="im00", **dict.fromkeys(KEYS, word))
+    assert page.at("#viewer-title").text == "im00" and "function" not in page.at("#viewer").text
+    page.js("location.hash = arguments[0]", f"sort={word}&image={word}&q={word}&{word}={word}&%=%E0%A4")
+    page.wait(lambda: page.state()["q"] == word or word in ("%", "\0"))
+    assert page.state()["sort"] == "id"
+
+
+def test_names_of_javascript_are_names_like_others(driver: Chrome, tmp_path: Path) -> None:
+    home = make_run(tmp_path / "results/tiny")
+    for name in ("__proto__", "constructor"):
+        write_clusters(home / f"clusters/{name}/clusters.json", [{"name": name, "members": CLASSES[:1]}])
+    manifest = (home / "data/manifest.csv").read_text()
+    for old, new in {"im00": "__proto__", "im02": "constructor", "im04": 'a"__proto__'}.items():
+        manifest = manifest.replace(f"{old},", f'"{new}",'.replace('a"', 'a""'), 1)
+    write_text(home / "data/manifest.csv", manifest)
+    gallery(home)
+    page = Page(driver, home / "gallery")
+    page.open(cluster="__proto__/0")
+    assert {"__proto__/0", "constructor/0"} < {o.get_attribute("value") for o in Select(page.at("#cluster")).options}
+    assert page.state()["cluster"] == "__proto__/0" and 0 < len(page.ids()) < TRAIN + VAL
+    page.open(image="constructor", view="truth")
+    assert page.at("#viewer-title").text == "constructor" and "function" not in page.at("#viewer").text
+    assert [entry for entry in driver.get_log("browser") if "ERR_FILE_NOT_FOUND" not in entry["message"]] == []

@@ -1,15 +1,17 @@
 """Clusters by a language model, asked through OpenAI's protocol: OpenAI, Azure, vLLM, Ollama, llama.cpp and others."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pcc.clusters.chat import Chat
+from pcc.clusters.chat import KEY, Chat
 from pcc.clusters.partition import Consensus, consensus
 from pcc.clusters.prompts import Prompts, read_yaml
 from pcc.clusters.providers import Proposal, Task
+from pcc.clusters.secrets import RUN
 from pcc.clusters.self_refining import Conversation, NeverValid, Outcome, free_name
 from pcc.clusters.transcript import Transcript, digest
 from pcc.runtime.errors import InputError, call_with
@@ -86,6 +88,8 @@ def propose(task: Task, **settings: Any) -> Proposal:
     transcript = Transcript(task.folder / TRANSCRIPT, task.replay)
     bounds = (chosen.timeout, chosen.max_retries, chosen.max_reply_bytes)
     chat = Chat(transcript, chosen.base_url, *bounds, chosen.structured)
+    if len(chat.key) >= RUN and chat.key in json.dumps(settings, default=str):
+        raise InputError(f"{WHERE}: a setting holds the key, and files show settings; remove it, {KEY} is enough")
     limits = (chosen.max_rounds, chosen.max_repairs, chosen.names_per_request)
     parts = chosen.samples * -(-len(names) // chosen.names_per_request)
     worst = parts * (1 + chosen.max_rounds) * (1 + chosen.max_repairs)

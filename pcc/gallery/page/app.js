@@ -88,7 +88,7 @@
   tellKeys();
   Filters.start(prefs);
   Viewer.start();
-  Grid.setSize(Number(prefs.get("size", "170")));
+  Grid.setSize(Number(prefs.get("size", "170")) || 170);
   State.onChange(draw);
   draw(State.get(), new Set(Object.keys(State.get())));
   performance.mark("ready");

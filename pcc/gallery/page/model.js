@@ -10,6 +10,7 @@ const Model = (() => {
   const experiment = (path) => experiments.find((e) => e.path === path);
   const stepsOf = (path) => (experiment(path)?.steps ?? []).map((s) => steps[s]);
   const has = (layer, i) => layer.share[i] !== null;
+  const fault = (layer, id) => (layer && Object.hasOwn(layer.faults, id) ? layer.faults[id] : undefined);
 
   // The layer of an image that a choice stands for: a kind, the truth, "last" (the furthest there is), or none.
   function layerOf(path, i, choice) {
@@ -45,7 +46,7 @@ const Model = (() => {
   // Sorting by a number puts images without one at the end, whichever way it goes.
   function sorted(list, state) {
     const [what, way] = state.sort.split("-");
-    const value = { iou, confidence, share }[what];
+    const value = new Map(Object.entries({ iou, confidence, share })).get(what);
     if (!value) return list;
     const keys = new Map(list.map((i) => [i, value(state.experiment, i, state.layer)]));
     const sign = way === "down" ? -1 : 1;
@@ -61,7 +62,7 @@ const Model = (() => {
   return {
     number: (id) => numbers.get(id) ?? -1,
     chosen: (state) => sorted(matching(state), state),
-    experiment, stepsOf, layerOf, has, confidence, iou, path,
+    experiment, stepsOf, layerOf, has, fault, confidence, iou, path,
     scored: (own) => stepsOf(own).some((step) => some(step.iou)),
     judged: (own) => stepsOf(own).some((step) => some(step.confidence)),
     oracle: (own) => stepsOf(own).some((step) => step.oracle),

@@ -34,7 +34,7 @@ class Pane {
       this.over.hidden = true;
     }
     this.proportions(size ?? [4, 3]);
-    const faults = [GALLERY.problems[i], layer?.faults?.[id]].filter(Boolean);
+    const faults = [GALLERY.problems[i], Model.fault(layer, id)].filter(Boolean);
     if (!layer && choice !== "photo" && choice !== "last") faults.push(`This image has no ${LAYERS[choice]}.`);
     this.message.textContent = faults.join(" ");
     if (!layer) {

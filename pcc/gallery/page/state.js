@@ -13,6 +13,23 @@ const State = (() => {
     image: "", // id of the image in the large view
     view: "last", map: "", with: "", changes: "1", // of the large view
   };
+  // An address is typed and sent by anybody: what is none of our words is the default, before any other part sees it.
+  const isClass = (id) => /^\d{1,3}$/.test(id) && Number(id) < GALLERY.classes.length;
+  const isCluster = (name) => {
+    const at = name.lastIndexOf("/"), partition = name.slice(0, at), number = name.slice(at + 1);
+    return Object.hasOwn(GALLERY.partitions, partition) && /^\d+$/.test(number) && Number(number) < GALLERY.partitions[partition].length;
+  };
+  const valid = {
+    split: (value) => value === "" || GALLERY.splits.includes(value),
+    cluster: (value) => value === "" || isCluster(value),
+    tags: (value) => value === "" || value.split(",").every(isClass),
+    sort: (value) => /^(id|(iou|confidence|share)-(up|down))$/.test(value),
+    layer: (value) => value === "last" || Object.hasOwn(LAYERS, value),
+    view: (value) => value === "last" || Object.hasOwn(LAYERS, value),
+    map: (value) => value === "" || isClass(value),
+    changes: (value) => value === "0" || value === "1",
+    opacity: (value) => /^\d{1,3}$/.test(value) && Number(value) <= 100,
+  };
   const listeners = [];
   let current = parse();
 
@@ -29,8 +46,7 @@ const State = (() => {
     const known = (path) => GALLERY.experiments.some((experiment) => experiment.path === path);
     if (state.experiment !== "" && !known(state.experiment)) state.experiment = furthest();
     if (!known(state.with)) state.with = "";
-    const opacity = Number(state.opacity);
-    state.opacity = opacity >= 0 && opacity <= 100 ? String(opacity) : defaults.opacity;
+    for (const [key, allowed] of Object.entries(valid)) if (!allowed(state[key])) state[key] = defaults[key];
     return state;
   }
 

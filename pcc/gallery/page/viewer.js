@@ -138,7 +138,8 @@ const Viewer = (() => {
       const confidence = Model.confidence(path, i);
       if (confidence !== null) lines.push([`Confidence${name}`, confidence.toFixed(2)]);
     }
-    if (GALLERY.truth.faults[GALLERY.ids[i]]) lines.push(["True mask", GALLERY.truth.faults[GALLERY.ids[i]]]);
+    const fault = Model.fault(GALLERY.truth, GALLERY.ids[i]);
+    if (fault) lines.push(["True mask", fault]);
     at("facts").replaceChildren(...lines.flatMap(([name, value]) => [
       Object.assign(document.createElement("dt"), { textContent: name }),
       Object.assign(document.createElement("dd"), { textContent: value }),
