@@ -81,8 +81,9 @@ def compare(
     recoloured = [s for s in seen if any(value != meant for value, meant in s.colours or ())]
     if problem := _palette_problem(recoloured):
         return [problem], []
-    if _many(against, judged):
-        what = _explanation(judged, against, dataset, advice)
+    order = _order(judged, against, dataset) if len(against) >= FEWEST else None
+    if order or _many(against, judged):
+        what = _explanation(judged, against, dataset, f"[{', '.join(order)}]; {advice(order)}" if order else None)
         return [f"data set {dataset.name}: {what}"], []
     notes = []
     if recoloured:
@@ -123,27 +124,26 @@ def _palette_problem(recoloured: Sequence[Seen]) -> str | None:
     )
 
 
-def _explanation(
-    judged: Sequence[Seen], against: Sequence[Seen], dataset: Dataset, advice: Callable[[Sequence[str]], str]
-) -> str:
-    names, ids = name_some([s.name for s in against]), f"1..{dataset.num_foreground}"
+def _explanation(judged: Sequence[Seen], against: Sequence[Seen], dataset: Dataset, order: str | None) -> str:
+    names = name_some([s.name for s in against])
+    ids = f"class ids 1..{dataset.num_foreground}" if dataset.num_foreground > 1 else "class id 1"
     start = f"masks contradict the labels of {len(against)} of {len(judged)} images: {names}"
     if 2 * sum(s.values == {0, IGNORE} for s in against) > len(against):
-        return f"{start}; they hold only 0 and 255, and white is 255 = ignore: write class ids {ids}"
+        return f"{start}; they hold only 0 and 255, and white is 255 = ignore: write {ids}"
     if 2 * sum(s.values <= {0, IGNORE} for s in against) > len(against):
-        return f"{start}; they hold only background: write class ids {ids}"
-    if order := _order(judged, dataset):
-        return f"{start}; they look as if written with classes: [{', '.join(order)}]; {advice(order)}"
+        return f"{start}; they hold only background: write {ids}"
+    if order:
+        return f"{start}; they look as if written with classes: {order}"
     if shift := next(_shifts(judged), 0):
         return f"{start}; their ids are {'higher' if shift < 0 else 'lower'} by one: write 0 for background, then {ids}"
     found = frozenset[int]().union(*(s.present for s in judged))
     if len(found) == 1 and dataset.num_foreground > 1:
-        return f"{start}; they hold no other id than {min(found)}: write class ids {ids}"
+        return f"{start}; they hold no other id than {min(found)}: write {ids}"
     return f"{start}; check the labels, and the classes and ids that the masks were written with"
 
 
-def _order(judged: Sequence[Seen], dataset: Dataset) -> list[str] | None:
-    """The order of classes with which the masks fit the labels, if there is one.
+def _order(judged: Sequence[Seen], against: Sequence[Seen], dataset: Dataset) -> list[str] | None:
+    """The order of classes with which nearly no mask contradicts its labels, if there is one.
 
     Each id goes to the class whose images are most alike those with the id in their masks.
     """
@@ -160,7 +160,7 @@ def _order(judged: Sequence[Seen], dataset: Dataset) -> list[str] | None:
     _, chosen = linear_sum_assignment(alike, maximize=True)
     classes = {i + 1: int(c) + 1 for i, c in enumerate(chosen)}
     still = [s for s in judged if _contradict(s.labels, frozenset(classes[i] for i in s.present))]
-    if all(i == c for i, c in classes.items()) or _many(still, judged):
+    if 4 * len(still) > len(against):
         return None
     return [dataset.classes[c - 1] for c in classes.values()]
 
