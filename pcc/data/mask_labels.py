@@ -4,7 +4,7 @@ One image may lack a label, or a mask miss an object. What many images have in c
 (docs/decisions/0017-masks-against-labels.md).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,10 +81,14 @@ def compare(
     recoloured = [s for s in seen if any(value != meant for value, meant in s.colours or ())]
     if problem := _palette_problem(recoloured):
         return [problem], []
-    order = _order(judged, against, dataset) if len(against) >= FEWEST else None
-    if order or _many(against, judged):
-        what = _explanation(judged, against, dataset, f"[{', '.join(order)}]; {advice(order)}" if order else None)
-        return [f"data set {dataset.name}: {what}"], []
+    many = _many(against, judged)
+    if many or len(against) >= FEWEST:
+        start = f"masks contradict the labels of {len(against)} of {len(judged)} images: "
+        names = name_some([s.name for s in against])
+        # What all have in common is no oversight, however few they are.
+        if (what := _systematic(judged, against, dataset, advice)) or many:
+            what = what or "check the labels, and the classes and ids that the masks were written with"
+            return [f"data set {dataset.name}: {start}{names}; {what}"], []
     notes = []
     if recoloured:
         notes.append(
@@ -124,32 +128,42 @@ def _palette_problem(recoloured: Sequence[Seen]) -> str | None:
     )
 
 
-def _explanation(judged: Sequence[Seen], against: Sequence[Seen], dataset: Dataset, order: str | None) -> str:
-    names = name_some([s.name for s in against])
+def _systematic(
+    judged: Sequence[Seen], against: Sequence[Seen], dataset: Dataset, advice: Callable[[Sequence[str]], str]
+) -> str | None:
+    """What the contradicting masks have in common, if anything, and what to do."""
     ids = f"class ids 1..{dataset.num_foreground}" if dataset.num_foreground > 1 else "class id 1"
-    start = f"masks contradict the labels of {len(against)} of {len(judged)} images: {names}"
-    if 2 * sum(s.values == {0, IGNORE} for s in against) > len(against):
-        return f"{start}; they hold only 0 and 255, and white is 255 = ignore: write {ids}"
-    if 2 * sum(s.values <= {0, IGNORE} for s in against) > len(against):
-        return f"{start}; they hold only background: write {ids}"
-    if order:
-        return f"{start}; they look as if written with classes: {order}"
-    if shift := next(_shifts(judged), 0):
-        return f"{start}; their ids are {'higher' if shift < 0 else 'lower'} by one: write 0 for background, then {ids}"
-    found = frozenset[int]().union(*(s.present for s in judged))
-    if len(found) == 1 and dataset.num_foreground > 1:
-        return f"{start}; they hold no other id than {min(found)}: write {ids}"
-    return f"{start}; check the labels, and the classes and ids that the masks were written with"
+    most = TOLERATED * len(judged)
+    if 2 * sum(s.values == {0, IGNORE} for s in against) > len(against) > most:
+        return f"they hold only 0 and 255, and white is 255 = ignore: write {ids}"
+    if 2 * sum(s.values <= {0, IGNORE} for s in against) > len(against) > most:
+        return f"they hold only background: write {ids}"
+    # A wrong explanation leaves more contradictions than the right one.
+    classes = _alike(judged, dataset.num_foreground)
+    left = {0: _left(judged, [{classes[i] for i in s.present} for s in judged])}
+    for shift in (1, -1):
+        left[shift] = _left(judged, [{v + shift for v in s.values - {IGNORE}} - {0} for s in judged])
+    best = min(left, key=lambda shift: (left[shift], abs(shift)))
+    if 4 * left[best] > len(against):
+        found = set[int]().union(*(s.present for s in judged))
+        return (
+            f"they hold no other id than {min(found)}: write {ids}" if len(found) == 1 and len(against) > most else None
+        )
+    if best:
+        return f"their ids are {'lower' if best > 0 else 'higher'} by one: write 0 for background, then {ids}"
+    order = [dataset.classes[c - 1] for c in classes.values()]
+    return f"they look as if written with classes: [{', '.join(order)}]; {advice(order)}"
 
 
-def _order(judged: Sequence[Seen], against: Sequence[Seen], dataset: Dataset) -> list[str] | None:
-    """The order of classes with which nearly no mask contradicts its labels, if there is one.
+def _left(judged: Sequence[Seen], present: Sequence[set[int]]) -> int:
+    """The contradictions that are left if masks show these classes."""
+    return sum(_contradict(s.labels, frozenset(ids)) for s, ids in zip(judged, present, strict=True))
 
-    Each id goes to the class whose images are most alike those with the id in their masks.
-    """
+
+def _alike(judged: Sequence[Seen], count: int) -> dict[int, int]:
+    """The class of each id: images with that label and images with the id in their masks are most alike."""
     from scipy.optimize import linear_sum_assignment  # slow to import, and seldom needed
 
-    count = dataset.num_foreground
     labels, present = np.zeros((len(judged), count)), np.zeros((len(judged), count))
     for row, s in enumerate(judged):
         labels[row, [i - 1 for i in s.labels]] = 1
@@ -158,16 +172,4 @@ def _order(judged: Sequence[Seen], against: Sequence[Seen], dataset: Dataset) ->
     either = present.sum(0)[:, None] + labels.sum(0)[None] - both
     alike = both / np.maximum(either, 1) + 1e-6 * np.eye(count)  # ids that nothing tells about stay
     _, chosen = linear_sum_assignment(alike, maximize=True)
-    classes = {i + 1: int(c) + 1 for i, c in enumerate(chosen)}
-    still = [s for s in judged if _contradict(s.labels, frozenset(classes[i] for i in s.present))]
-    if 4 * len(still) > len(against):
-        return None
-    return [dataset.classes[c - 1] for c in classes.values()]
-
-
-def _shifts(judged: Sequence[Seen]) -> Iterator[int]:
-    """By how much ids must grow to fit: masks without background begin at 0, others count it as a class."""
-    for shift in (1, -1):
-        still = [s for s in judged if _contradict(s.labels, frozenset(v + shift for v in s.values - {IGNORE}) - {0})]
-        if not _many(still, judged):
-            yield shift
+    return {i: int(c) + 1 for i, c in enumerate(chosen, 1)}
