@@ -14,9 +14,8 @@ from pcc.ids import IGNORE, palette
 from pcc.runtime.errors import name_some
 
 TOLERATED = 0.1  # share of contradicting images that may be oversights
-FEWEST = 3  # contradicting images that stop a run, unless all do
+FEWEST = 3  # contradicting images that stop a run, unless half do
 COLOURS = {tuple(palette()[3 * i : 3 * i + 3]): i for i in range(IGNORE)}
-GREYS = {round(0.299 * r + 0.587 * g + 0.114 * b): i for (r, g, b), i in COLOURS.items() if i}
 
 
 @dataclass(frozen=True)
@@ -55,10 +54,11 @@ def see(record: Record, classes: Sequence[str], mask: np.ndarray, mask_palette: 
     return Seen(record.image_id, labels, values, colours if len(colours) == len(met) else None)
 
 
-def grey_hint(values: frozenset[int]) -> str:
+def value_hint(values: frozenset[int], num_foreground: int) -> str:
     """What masks with these values, which are no class ids, look like."""
     wrong = values - {0, IGNORE}
-    if wrong and wrong <= GREYS.keys():
+    greys = {round(0.299 * r + 0.587 * g + 0.114 * b) for (r, g, b), i in COLOURS.items() if 0 < i <= num_foreground}
+    if wrong and wrong <= greys:
         return "; they look like a palette's colours turned to grey: save the ids themselves"
     return f"; write 1 for the first class, not {min(wrong)}" if len(wrong) == 1 else ""
 
@@ -106,7 +106,7 @@ def _contradict(labels: frozenset[int], present: frozenset[int]) -> bool:
 
 
 def _many(against: Sequence[Seen], judged: Sequence[Seen]) -> bool:
-    return len(against) > TOLERATED * len(judged) and (len(against) >= FEWEST or len(against) == len(judged))
+    return len(against) > TOLERATED * len(judged) and (len(against) >= FEWEST or 2 * len(against) >= len(judged))
 
 
 def _palette_problem(recoloured: Sequence[Seen]) -> str | None:
@@ -146,9 +146,11 @@ def _systematic(
     best = min(left, key=lambda shift: (left[shift], abs(shift)))
     if 4 * left[best] > len(against):
         found = set[int]().union(*(s.present for s in judged))
-        return (
-            f"they hold no other id than {min(found)}: write {ids}" if len(found) == 1 and len(against) > most else None
-        )
+        if len(found) == 1 and len(against) > most:
+            return f"they hold no other id than {min(found)}: write {ids}"
+        if 2 * sum(s.labels <= s.present for s in against) > len(against) > most:
+            return "they show classes without a label, or hold ids of instances; label every class, or write class ids"
+        return None
     if best:
         return f"their ids are {'lower' if best > 0 else 'higher'} by one: write 0 for background, then {ids}"
     order = [dataset.classes[c - 1] for c in classes.values()]

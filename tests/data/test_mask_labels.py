@@ -107,7 +107,18 @@ SWAPPED = {4: 5, 5: 4}
             write_mask,
             ["ids are lower by one: write 0 for background, then class ids 1"],
         ),
-        (LABELS, [(1, 2, 3, 4, 5)] * 12, write_mask, ["12 of 12", "check the labels, and the classes"]),  # instances
+        (
+            LABELS,
+            [(1, 2, 3, 4, 5)] * 12,
+            write_mask,
+            ["12 of 12", "label every class, or write class ids"],
+        ),  # instances
+        (
+            [(2,), (1,), (1,), (3,)],
+            [(255,), (255,), (1,), (3,)],
+            write_mask,
+            ["2 of 4 images: i00, i01; they hold only 0"],
+        ),
         ([(2,)], [(3,)], write_mask, ["1 of 1 images: i00; "]),
     ],
 )
@@ -181,7 +192,12 @@ def test_images_without_labels_or_with_ignored_masks_are_not_compared(tmp_path: 
             LABELS,
             "holds 38; class ids are 0..5 and 255 (ignore); they look like a palette's colours turned to grey",
         ),
-        (write_mask, mapped(lambda _: 128), "; they look like a palette's colours turned to grey"),
+        (
+            write_mask,
+            mapped(lambda _: 128),
+            "mask holds 128; class ids are 0..5 and 255 (ignore); write 1 for the first",
+        ),
+        (write_mask, mapped(lambda _: 75), "; they look like a palette's colours turned to grey"),
         (
             write_mask,
             mapped(lambda _: 254),
