@@ -69,6 +69,10 @@ def init(
     ] = None,
     output: Annotated[Path, typer.Option(help="Configuration to write.")] = Path("mine.yaml"),
     name: Annotated[str | None, typer.Option(help="Name of the data set; by default FOLDER's.")] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Classes in the order of their ids in the masks, such as cat,dog; by default sorted."),
+    ] = None,
     val_share: Annotated[float, typer.Option(help="Fraction of images held out for validation, 0..1.")] = 0.2,
     weights: Annotated[
         Path | None, typer.Option(help="Weights, NETWORK.safetensors; by default downloaded on the first run.")

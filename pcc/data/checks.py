@@ -10,7 +10,7 @@ from pcc.data import image_ids as ids
 from pcc.data.classes import unknown_class
 from pcc.data.images import image_size, read_image
 from pcc.data.manifest import SPLITS, Dataset, Manifest, Record
-from pcc.data.mask_labels import Seen, compare, grey_hint, see
+from pcc.data.mask_labels import Seen, compare, see, value_hint
 from pcc.runtime.errors import InputError, Problem
 from pcc.runtime.progress import track
 
@@ -151,7 +151,7 @@ def _open_record(record: Record, dataset: Dataset, verify: str) -> tuple[list[st
                 problems.append(f"{record.mask}: mask is {width}x{height} pixels, {fitting}; make the mask fit")
             shown = see(record, dataset.classes, mask, palette)
             if fault := mask_value_fault(sorted(shown.values), dataset.num_foreground):
-                problems.append(f"{record.mask}: {fault}{grey_hint(shown.values)}")
+                problems.append(f"{record.mask}: {fault}{value_hint(shown.values, dataset.num_foreground)}")
             if fault or not set(dataset.classes).issuperset(record.labels):
                 shown = None
     except InputError as error:

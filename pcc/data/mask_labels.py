@@ -4,7 +4,7 @@ One image may lack a label, or a mask miss an object. What many images have in c
 (docs/decisions/0017-masks-against-labels.md).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,8 @@ from pcc.ids import IGNORE, palette
 from pcc.runtime.errors import name_some
 
 TOLERATED = 0.1  # share of contradicting images that may be oversights
-FEWEST = 3  # contradicting images that stop a run, unless all do
+FEWEST = 3  # contradicting images that stop a run, unless half do
 COLOURS = {tuple(palette()[3 * i : 3 * i + 3]): i for i in range(IGNORE)}
-GREYS = {round(0.299 * r + 0.587 * g + 0.114 * b): i for (r, g, b), i in COLOURS.items() if i}
 
 
 @dataclass(frozen=True)
@@ -55,10 +54,11 @@ def see(record: Record, classes: Sequence[str], mask: np.ndarray, mask_palette: 
     return Seen(record.image_id, labels, values, colours if len(colours) == len(met) else None)
 
 
-def grey_hint(values: frozenset[int]) -> str:
+def value_hint(values: frozenset[int], num_foreground: int) -> str:
     """What masks with these values, which are no class ids, look like."""
     wrong = values - {0, IGNORE}
-    if wrong and wrong <= GREYS.keys():
+    greys = {round(0.299 * r + 0.587 * g + 0.114 * b) for (r, g, b), i in COLOURS.items() if 0 < i <= num_foreground}
+    if wrong and wrong <= greys:
         return "; they look like a palette's colours turned to grey: save the ids themselves"
     return f"; write 1 for the first class, not {min(wrong)}" if len(wrong) == 1 else ""
 
@@ -81,9 +81,14 @@ def compare(
     recoloured = [s for s in seen if any(value != meant for value, meant in s.colours or ())]
     if problem := _palette_problem(recoloured):
         return [problem], []
-    if _many(against, judged):
-        what = _explanation(judged, against, dataset, advice)
-        return [f"data set {dataset.name}: {what}"], []
+    many = _many(against, judged)
+    if many or len(against) >= FEWEST:
+        start = f"masks contradict the labels of {len(against)} of {len(judged)} images: "
+        names = name_some([s.name for s in against])
+        # What all have in common is no oversight, however few they are.
+        if (what := _systematic(judged, against, dataset, advice)) or many:
+            what = what or "check the labels, and the classes and ids that the masks were written with"
+            return [f"data set {dataset.name}: {start}{names}; {what}"], []
     notes = []
     if recoloured:
         notes.append(
@@ -101,7 +106,7 @@ def _contradict(labels: frozenset[int], present: frozenset[int]) -> bool:
 
 
 def _many(against: Sequence[Seen], judged: Sequence[Seen]) -> bool:
-    return len(against) > TOLERATED * len(judged) and (len(against) >= FEWEST or len(against) == len(judged))
+    return len(against) > TOLERATED * len(judged) and (len(against) >= FEWEST or 2 * len(against) >= len(judged))
 
 
 def _palette_problem(recoloured: Sequence[Seen]) -> str | None:
@@ -123,33 +128,44 @@ def _palette_problem(recoloured: Sequence[Seen]) -> str | None:
     )
 
 
-def _explanation(
+def _systematic(
     judged: Sequence[Seen], against: Sequence[Seen], dataset: Dataset, advice: Callable[[Sequence[str]], str]
-) -> str:
-    names, ids = name_some([s.name for s in against]), f"1..{dataset.num_foreground}"
-    start = f"masks contradict the labels of {len(against)} of {len(judged)} images: {names}"
-    if 2 * sum(s.values == {0, IGNORE} for s in against) > len(against):
-        return f"{start}; they hold only 0 and 255, and white is 255 = ignore: write class ids {ids}"
-    if 2 * sum(s.values <= {0, IGNORE} for s in against) > len(against):
-        return f"{start}; they hold only background: write class ids {ids}"
-    if order := _order(judged, dataset):
-        return f"{start}; they look as if written with classes: [{', '.join(order)}]; {advice(order)}"
-    if shift := next(_shifts(judged), 0):
-        return f"{start}; their ids are {'higher' if shift < 0 else 'lower'} by one: write 0 for background, then {ids}"
-    found = frozenset[int]().union(*(s.present for s in judged))
-    if len(found) == 1 and dataset.num_foreground > 1:
-        return f"{start}; they hold no other id than {min(found)}: write class ids {ids}"
-    return f"{start}; check the labels, and the classes and ids that the masks were written with"
+) -> str | None:
+    """What the contradicting masks have in common, if anything, and what to do."""
+    ids = f"class ids 1..{dataset.num_foreground}" if dataset.num_foreground > 1 else "class id 1"
+    most = TOLERATED * len(judged)
+    if 2 * sum(s.values == {0, IGNORE} for s in against) > len(against) > most:
+        return f"they hold only 0 and 255, and white is 255 = ignore: write {ids}"
+    if 2 * sum(s.values <= {0, IGNORE} for s in against) > len(against) > most:
+        return f"they hold only background: write {ids}"
+    # A wrong explanation leaves more contradictions than the right one.
+    classes = _alike(judged, dataset.num_foreground)
+    left = {0: _left(judged, [{classes[i] for i in s.present} for s in judged])}
+    for shift in (1, -1):
+        left[shift] = _left(judged, [{v + shift for v in s.values - {IGNORE}} - {0} for s in judged])
+    best = min(left, key=lambda shift: (left[shift], abs(shift)))
+    if 4 * left[best] > len(against):
+        found = set[int]().union(*(s.present for s in judged))
+        if len(found) == 1 and len(against) > most:
+            return f"they hold no other id than {min(found)}: write {ids}"
+        if 2 * sum(s.labels <= s.present for s in against) > len(against) > most:
+            return "they show classes without a label, or hold ids of instances; label every class, or write class ids"
+        return None
+    if best:
+        return f"their ids are {'lower' if best > 0 else 'higher'} by one: write 0 for background, then {ids}"
+    order = [dataset.classes[c - 1] for c in classes.values()]
+    return f"they look as if written with classes: [{', '.join(order)}]; {advice(order)}"
 
 
-def _order(judged: Sequence[Seen], dataset: Dataset) -> list[str] | None:
-    """The order of classes with which the masks fit the labels, if there is one.
+def _left(judged: Sequence[Seen], present: Sequence[set[int]]) -> int:
+    """The contradictions that are left if masks show these classes."""
+    return sum(_contradict(s.labels, frozenset(ids)) for s, ids in zip(judged, present, strict=True))
 
-    Each id goes to the class whose images are most alike those with the id in their masks.
-    """
+
+def _alike(judged: Sequence[Seen], count: int) -> dict[int, int]:
+    """The class of each id: images with that label and images with the id in their masks are most alike."""
     from scipy.optimize import linear_sum_assignment  # slow to import, and seldom needed
 
-    count = dataset.num_foreground
     labels, present = np.zeros((len(judged), count)), np.zeros((len(judged), count))
     for row, s in enumerate(judged):
         labels[row, [i - 1 for i in s.labels]] = 1
@@ -158,16 +174,4 @@ def _order(judged: Sequence[Seen], dataset: Dataset) -> list[str] | None:
     either = present.sum(0)[:, None] + labels.sum(0)[None] - both
     alike = both / np.maximum(either, 1) + 1e-6 * np.eye(count)  # ids that nothing tells about stay
     _, chosen = linear_sum_assignment(alike, maximize=True)
-    classes = {i + 1: int(c) + 1 for i, c in enumerate(chosen)}
-    still = [s for s in judged if _contradict(s.labels, frozenset(classes[i] for i in s.present))]
-    if all(i == c for i, c in classes.items()) or _many(still, judged):
-        return None
-    return [dataset.classes[c - 1] for c in classes.values()]
-
-
-def _shifts(judged: Sequence[Seen]) -> Iterator[int]:
-    """By how much ids must grow to fit: masks without background begin at 0, others count it as a class."""
-    for shift in (1, -1):
-        still = [s for s in judged if _contradict(s.labels, frozenset(v + shift for v in s.values - {IGNORE}) - {0})]
-        if not _many(still, judged):
-            yield shift
+    return {i: int(c) + 1 for i, c in enumerate(chosen, 1)}

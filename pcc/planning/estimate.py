@@ -1,7 +1,8 @@
 """Estimated run time and disk use of a configuration.
 
 Time. Each distinct backbone runs forward three times (after a warm-up) on one image of at most 256 pixels, with random
-weights; the quickest is taken to grow with the number of pixels. Then, for each experiment and seed, shared jobs once,
+weights; the processor's time of the quickest is taken to grow with the number of pixels. Then, for each experiment and
+seed, shared jobs once,
   training     = images × epochs × forward at the training size × 3 (forward and backward); × 1 where
                  ``unfrozen_blocks`` is 0; with ``cache_features``, one forward pass per image and nothing else
   localization = images × forward × sum of the squared scales × 2 if mirrored, for each network involved
@@ -9,7 +10,7 @@ weights; the quickest is taken to grow with the number of pixels. Then, for each
                  shared among the processes
   prediction   = as localization, plus the CRF where one is set
 Heads, CLIP, reading and augmentation are left out, a GPU is measured on one image at a time, and mixed precision is not
-counted: expect the order of magnitude, not the minute.
+counted: expect the order of magnitude, not the minute. A stage of which nothing could be measured has no time (NaN).
 
 Disk. Maps take 2 bytes × grid cells (of the largest scale) × (classes per image + 1); a mask as PNG about 1 bit for
 4 pixels; a network 4 bytes a parameter, three times that again as a checkpoint with Adam's moments while it trains;
@@ -123,7 +124,7 @@ class Estimate:
         networks: measured backbones, by place in the configuration.
         refinements: seconds per image of 500 × 375 pixels, by place.
         processes: of a refinement.
-        seconds: by stage.
+        seconds: by stage; NaN where it is not known.
         stored: bytes that stay, by stage.
         passing: bytes needed besides while something trains, one training at a time.
     """
@@ -174,7 +175,7 @@ class Estimate:
         side = entry.get("image_size") or max(TYPICAL)
         finest = max(entry["scales"])  # whose grid is stored, unless a stride is set
         cells = (side / (entry.get("stride") or networks[0].stride / finest)) ** 2 if networks else 0.0
-        seconds = self.images.train * _views(entry) * side**2 * sum(network.seconds for network in networks)
+        seconds = self.images.train * _views(entry) * side**2 * _seconds_per_pixel(networks)
         self._add("localize", seconds, 2 * self.images.train * cells * (self.images.classes + 1))
 
     def _refine(self, _method: str, _localization: str, refinement: str, *_: str) -> None:
@@ -187,8 +188,9 @@ class Estimate:
         self._train("train_segmenter", place, entry)
         prediction = entry["prediction"]
         pixels = (prediction.get("image_size") or math.sqrt(self.images.pixels)) ** 2 * _views(prediction)
-        seconds = self.images.val * pixels * sum(network.seconds for network in self._networks(f"{place}."))
-        seconds += self._refinement_seconds(f"{place}.prediction.crf", self.images.val)
+        seconds = self.images.val * pixels * _seconds_per_pixel(self._networks(f"{place}."))
+        if prediction.get("crf"):
+            seconds += self._refinement_seconds(f"{place}.prediction.crf", self.images.val)
         self._add("segment", seconds, self.images.val * self.images.pixels * MASK_BYTES_PER_PIXEL)
 
     def _train(self, stage: str, place: str, entry: Mapping[str, Any]) -> None:
@@ -196,7 +198,7 @@ class Estimate:
         side, cached = training.get("image_size") or max(TYPICAL), bool(training.get("cache_features"))
         epochs = sum(phase.get("epochs", 1) for phase in training.get("phases") or [])
         backward = 1 if entry["model"].get("unfrozen_blocks") == 0 else 3
-        forward = self.images.train * side**2 * sum(network.seconds for network in networks)
+        forward = self.images.train * side**2 * _seconds_per_pixel(networks)
         weights = 4.0 * sum(network.parameters for network in networks)
         features = sum(2.0 * (side / n.stride) ** 2 * n.channels * self.images.train for n in networks)
         self._add(stage, forward * (1 if cached else backward * epochs), weights)
@@ -206,8 +208,12 @@ class Estimate:
         return [network for where, network in self.networks.items() if where.startswith(place)]
 
     def _refinement_seconds(self, place: str, count: int) -> float:
-        each = self.refinements.get(place, 0.0) * self.images.pixels / math.prod(TYPICAL)
+        each = self.refinements.get(place, math.nan) * self.images.pixels / math.prod(TYPICAL)
         return count * each / self.processes
+
+
+def _seconds_per_pixel(networks: list[Network]) -> float:
+    return sum(network.seconds for network in networks) if networks else math.nan
 
 
 def _views(entry: Mapping[str, Any]) -> float:

@@ -1,5 +1,6 @@
 """Findings about the installation and a configuration's data: packages, hardware, weights, paths, disk."""
 
+import math
 import os
 import shutil
 import sys
@@ -136,7 +137,11 @@ def times_table(expected: Estimate) -> Table:
     """Expected time and disk by stage."""
     table = Table("stage", "time", "disk (GiB)")
     for stage, seconds in expected.seconds.items():
-        table.add_row(stage, duration(seconds), f"{expected.stored[stage] / GIB:.2f}")
+        time = "not known" if math.isnan(seconds) else duration(seconds)
+        table.add_row(stage, time, f"{expected.stored[stage] / GIB:.2f}")
+    known = [seconds for seconds in expected.seconds.values() if not math.isnan(seconds)]
+    more = "more than " if len(known) < len(expected.seconds) else ""
+    in_all = f"{more}{duration(sum(known))}" if known else "not known"
     table.add_section()
-    table.add_row("in all", duration(sum(expected.seconds.values())), f"{expected.kept / GIB:.2f}")
+    table.add_row("in all", in_all, f"{expected.kept / GIB:.2f}")
     return table

@@ -1,9 +1,15 @@
-"""A few seconds of measuring: each configured backbone forward a few times, each refinement called once."""
+"""A few seconds of measuring: each configured backbone forward a few times, each refinement called once.
 
+What is measured is the processor's time, which other work on the machine does not count in.
+"""
+
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +17,14 @@ import torch
 
 from pcc.models.backbones import Backbone
 from pcc.runtime.errors import InputError, call_with
+from pcc.runtime.hardware import device
 from pcc.runtime.plugins import load_attribute
 
 TYPICAL = (375, 500)  # height and width, pixels
 MEASURED_SIDE = 256
 SECONDS = 15.0
 REPEATS = 3
+MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
 
 
 @dataclass(frozen=True)
@@ -34,17 +42,17 @@ Job = tuple[str, str, Callable[[], Measured]]
 
 
 def measure(config: Mapping[str, Any]) -> tuple[dict[str, Network], dict[str, float], list[str]]:
-    """What the experiments use, for about ``SECONDS`` seconds at most; what is alike is measured once.
+    """What the experiments use, until ``SECONDS`` of processor time are spent; what is alike is measured once.
 
     Returns:
         Networks by place in the configuration; seconds per image of each refinement, by place too; and one line
         for each that cannot be used.
     """
-    started, known, problems = time.monotonic(), dict[str, Measured](), list[str]()
+    started, known, problems = time.process_time(), dict[str, Measured](), list[str]()
     networks, refinements = dict[str, Network](), dict[str, float]()
     for place, alike, run in _jobs(config):
         if alike not in known:
-            if time.monotonic() - started > SECONDS:
+            if time.process_time() - started > SECONDS:
                 continue
             try:
                 known[alike] = run()
@@ -72,24 +80,63 @@ def backbones_in(value: Any, where: str = "") -> Iterator[tuple[str, dict[str, A
 def measure_network(settings: Mapping[str, Any], image_size: int | None) -> Network:
     """Time the quickest of three forward passes of a backbone with random weights, after one to warm up.
 
-    The quickest, because whatever else the machine does can only make one slower.
+    On a CPU, the time of all its threads is shared among them.
 
     Raises:
         InputError: the backbone's settings cannot be used.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = call_with(Backbone, {**settings, "weights": "random"}, "backbone").eval().to(device)
-    side = max(1, round(min(image_size or max(TYPICAL), MEASURED_SIDE) / network.multiple_of)) * network.multiple_of
-    image = torch.rand(1, 3, side, side, device=device)
+    on_gpu = device() == "cuda"
+    network = call_with(Backbone, {**settings, "weights": "random"}, "backbone").eval().to(device())
+    side = _side(network, image_size)
+    image = torch.rand(1, 3, side, side, device=device())
+    clock, sharing = (time.perf_counter, 1) if on_gpu else (time.process_time, torch.get_num_threads())
     taken = []
     with torch.inference_mode():
         for _ in range(1 + REPEATS):
-            started = time.perf_counter()
+            started = clock()
             network(image)
-            if device == "cuda":
+            if on_gpu:
                 torch.cuda.synchronize()
-            taken.append(time.perf_counter() - started)
+            taken.append((clock() - started) / sharing)
     return Network(min(taken[1:]) / side**2, network.stride, network.dim, sum(p.numel() for p in network.parameters()))
+
+
+def _side(network: Backbone, image_size: int | None) -> int:
+    wanted = min(image_size or max(TYPICAL), MEASURED_SIDE)
+    return max(1, round(wanted / network.multiple_of)) * network.multiple_of
+
+
+def frozen_memory(settings: Mapping[str, Any]) -> tuple[float, float]:
+    """Bytes that a frozen backbone needs for a pixel of an image, and for its weights.
+
+    Nothing is kept for a backward pass: the largest layer's input, output and one more beside them. Nothing is timed.
+
+    Raises:
+        InputError: the backbone's settings cannot be used.
+    """
+    network = call_with(Backbone, {**settings, "weights": "random"}, "backbone").eval()
+    side, largest = _side(network, None), 0
+
+    def count(_layer: torch.nn.Module, _inputs: Any, output: Any) -> None:
+        nonlocal largest
+        largest = max(largest, output.nbytes if isinstance(output, torch.Tensor) else 0)
+
+    for layer in network.modules():
+        if not any(layer.children()):
+            layer.register_forward_hook(count)
+    with torch.inference_mode():
+        network(torch.rand(1, 3, side, side))
+    return 3 * largest / side**2, 4.0 * sum(p.numel() for p in network.parameters())
+
+
+def memory() -> float:
+    """Bytes of memory that networks have here: the GPU's, or the machine's as far as this process may use it."""
+    if device() == "cuda":
+        return float(torch.cuda.get_device_properties(0).total_memory)
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    with suppress(OSError, ValueError):
+        limits.append(int(MEMORY_LIMIT.read_text()))
+    return float(min(limits))
 
 
 def measure_refinement(type: str, settings: Mapping[str, Any], where: str) -> float:
@@ -102,9 +149,9 @@ def measure_refinement(type: str, settings: Mapping[str, Any], where: str) -> fl
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (*TYPICAL, 3), dtype=np.uint8)
     maps = torch.from_numpy(rng.random((3, 24, 32), dtype=np.float32))
-    started = time.perf_counter()
+    started = time.process_time()
     call_with(refine, settings, where, image=image, maps=maps)
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def _jobs(config: Mapping[str, Any]) -> Iterator[Job]:

@@ -311,7 +311,7 @@ def _same_but_for_case(records: Sequence[Record]) -> list[str]:
     for label in sorted(counts):
         alike.setdefault(" ".join(unicodedata.normalize("NFC", label).casefold().split()), []).append(label)
     return [
-        f"labels {' and '.join(f'{label!r} ({counts[label]} images)' for label in group)} differ only in case, "
+        f"labels {' and '.join(f'{label!r} ({counts[label]})' for label in group)} differ only in case, "
         "blanks or Unicode form; write them alike"
         for group in alike.values()
         if len(group) > 1

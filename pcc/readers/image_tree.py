@@ -127,12 +127,11 @@ def without_mask_ending(stem: str) -> str:
 
 
 def masks_among(folder: Path, files: Sequence[Path]) -> list[str]:
-    """Masks that would be taken for images, one line each folder of them."""
+    """Masks that would be taken for images, one line for each folder of them and one for those beside their images."""
     by_folder: dict[str, list[Path]] = {}
     for file in files:
         parts = file.relative_to(folder).parts
         by_folder.setdefault(parts[0] if len(parts) > 1 else "", []).append(file)
-    beside = {(file.parent, file.stem) for file in files}
     problems = []
     for name, members in by_folder.items():
         others = {file.stem for other, files in by_folder.items() if other != name for file in files}
@@ -141,13 +140,18 @@ def masks_among(folder: Path, files: Sequence[Path]) -> list[str]:
                 f"{folder / name}: looks like a folder of masks, not a class ({len(members)} files); name it as masks, "
                 "or move it out (if it is a class, rename it)"
             )
-            continue
-        paired = [f for f in members if (s := without_mask_ending(f.stem)) != f.stem and (f.parent, s) in beside]
-        if paired:
-            problems.append(
-                f"{folder / name}: {len(paired)} files look like masks of the images beside them: "
-                f"{name_some([f.name for f in paired])}; move them into a folder of masks, named as their images"
-            )
+    images, stems = {f.with_suffix("") for f in files if f.suffix.lower() != ".png"}, {f.with_suffix("") for f in files}
+    beside = [
+        file.relative_to(folder).as_posix()
+        for file in files
+        if ((stem := without_mask_ending(file.stem)) != file.stem and file.with_name(stem) in stems)
+        or (file.suffix.lower() == ".png" and file.with_suffix("") in images and _colours(file) > 1)
+    ]
+    if beside and not problems:
+        problems.append(
+            f"{folder}: {len(beside)} files look like masks of images beside them: {name_some(beside)}; "
+            "move them into a folder of masks, named as their images"
+        )
     return problems
 
 

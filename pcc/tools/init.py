@@ -4,6 +4,7 @@ import difflib
 import math
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,26 +19,27 @@ from rich.table import Table
 
 from pcc.clusters.chat import ADDRESS, KEY
 from pcc.configuration import complete
-from pcc.data.checks import find_problems
+from pcc.data.checks import Ways, find_problems
 from pcc.data.manifest import SPLITS, Manifest
 from pcc.models.backbones import Backbone
 from pcc.planning.doubts import doubts, tag_counts, untagged, untrained_classes
 from pcc.planning.estimate import Estimate, Images, mean_pixels
 from pcc.planning.findings import disk, times_table, weights
-from pcc.planning.measuring import measure
-from pcc.planning.proposal import REFINEMENT, SIZES, Proposal, configuration
+from pcc.planning.measuring import TYPICAL, frozen_memory, measure, memory
+from pcc.planning.proposal import BATCH, REFINEMENT, SIZES, Proposal, configuration
 from pcc.planning.sniff import look
 from pcc.readers import folder as reader
-from pcc.runtime.errors import InputError, call_with
+from pcc.runtime.errors import InputError, Problem, call_with
 from pcc.runtime.files import write_text
 from pcc.runtime.hardware import device
 
 STRIDE = 16
 NETWORK = "tf_efficientnet_lite0"  # small enough for a laptop, and the one that the recipe was measured with
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of the schema
-LEAST_TIME, TIME_PER_IMAGE = 30 * 60, 10.0  # seconds that a run may take before images are made smaller
-SHARD_TIME = 5 * 60  # seconds of a job
+MEMORY_SHARE = 0.5  # of the memory, for training; the rest is for images, workers and what else runs
+IMAGES_PER_SHARD = 500  # of web images, some minutes of a CRF
 MOST_SHARDS = 999
+LISTS = (".yaml", ".yml")
 LARGE_PHOTO = 4e6  # pixels
 
 
@@ -50,6 +52,7 @@ def init(
     image_column: str | None = None,
     tags_column: str | None = None,
     name: str | None = None,
+    classes: str | None = None,
     val_share: float = 0.2,
     weights_file: Path | None = None,
     llm: str | None = None,
@@ -65,6 +68,8 @@ def init(
         output: YAML file to write.
         tags: see `pcc.planning.sniff.look`; ``masks``, ``image_column`` and ``tags_column`` too.
         name: of the data set; None: the folder's.
+        classes: names in the order of their ids in the masks, separated by commas, or a class list in YAML; None: the
+            labels, sorted.
         val_share: fraction of images held out for validation, unless the table has a column of splits.
         weights_file: safetensors file named after its timm network; None: timm's own weights, fetched on the first run.
         llm: name of a language model that groups the classes; None: no clusters.
@@ -78,19 +83,30 @@ def init(
     """
     if output.exists() and not force:
         raise InputError(f"{output}: already exists; name another with --output, or overwrite it with --force")
+    if not 0 <= val_share <= 1:
+        raise InputError(f"--val-share: {val_share} is not between 0 and 1")
     title = _name(folder, name)
     _check_llm(llm)
     found = look(folder, tags=tags, masks=masks, image_column=image_column, tags_column=tags_column)
     settings: dict[str, Any] = dict(found.settings)
     if "split_column" not in settings:
         settings["val_share"] = val_share
+    if classes is not None:
+        settings["classes"] = classes if classes.endswith(LISTS) else [name.strip() for name in classes.split(",")]
     manifest = call_with(reader.read, settings, "dataset.settings", output=output)
     manifest = replace(manifest, dataset=replace(manifest.dataset, name=title))
     left_out = untagged(found.files, manifest)
-    problems = find_problems(manifest, allow_unlabelled=allow_unlabelled, threads=threads)
+    notes = [*found.notes, *manifest.notes]
+    ways = Ways("pass --allow-unlabelled", lambda order: f"pass --classes {shlex.quote(','.join(order))}")
+    problems = find_problems(manifest, allow_unlabelled=allow_unlabelled, threads=threads, notes=notes, ways=ways)
     if not skip_untagged:
+        advice = "add one, or skip such images with --skip-untagged"
         problems += [
-            f"{file}: image has no row in {settings['tags']}; add one, or skip such images with --skip-untagged"
+            Problem(
+                f"{file}: image has no row in {settings['tags']}; {advice}",
+                file.name,
+                f"{{count}} images have no row in {settings['tags']}: {{names}}; {advice}",
+            )
             for file in left_out
         ]
     # With faulty rows left out, classes look emptier than they are.
@@ -99,7 +115,7 @@ def init(
     network, is_vit = find_network(weights_file)
     proposal = Proposal(
         name=title,
-        reader=settings,
+        reader={key: value for key, value in settings.items() if key != "classes"},  # written one by one
         classes=tag_counts(manifest.records, manifest.dataset.classes),
         train=len(manifest.select("train")),
         val=len(manifest.select("val")),
@@ -115,7 +131,7 @@ def init(
     proposal, expected = fit(proposal, _images(manifest), threads)
     text = configuration(proposal, output.as_posix())
     write_text(output, text)
-    _print_summary(found.summary, manifest, left_out, complete(yaml.safe_load(text)), proposal, expected)
+    _print_summary(found.summary, manifest, left_out, complete(yaml.safe_load(text)), proposal, expected, notes)
     _print_next_steps(output, proposal)
 
 
@@ -143,42 +159,33 @@ def find_network(weights_file: Path | None) -> tuple[dict[str, Any], bool]:
 
 
 def fit(proposal: Proposal, images: Images, threads: int) -> tuple[Proposal, Estimate]:
-    """The largest images that leave the run short on this machine, and jobs of a few minutes.
+    """The largest images that memory allows, and jobs of a bounded number of images.
+
+    Both depend on the data and the machine alone, so a busy machine gets the same proposal.
 
     Raises:
         InputError: a part of the configuration cannot be used here.
     """
-    networks, refinements, problems = measure(complete(yaml.safe_load(configuration(proposal, ""))))
+    per_pixel, fixed = frozen_memory(proposal.network)
+    room = memory() * MEMORY_SHARE - fixed
+    fitting = [size for size in SIZES if BATCH * size**2 * per_pixel <= room]
+    size = fitting[0] if fitting else SIZES[-1]
+    why = (
+        "smaller is quicker and coarser"
+        if size == SIZES[0]
+        else f"more would not fit this machine's memory; {SIZES[0]} is better"
+    )
+    per_shard = IMAGES_PER_SHARD / max(1.0, images.pixels / math.prod(TYPICAL))
+    shards = {
+        split: max(1, min(count, MOST_SHARDS, math.ceil(count / per_shard)))
+        for split, count in (("train", images.train), ("val", images.val))
+    }
+    proposal = replace(proposal, image_size=size, why_size=why, shards=shards)
+    config = complete(yaml.safe_load(configuration(proposal, "")))
+    networks, refinements, problems = measure(config)
     if problems:
         raise InputError(problems)
-
-    def judge(proposal: Proposal) -> Estimate:
-        config = complete(yaml.safe_load(configuration(proposal, "")))
-        return Estimate(config, images, networks, refinements, threads)
-
-    most = max(LEAST_TIME, TIME_PER_IMAGE * (images.train + images.val))
-    for size in SIZES:
-        why = (
-            "smaller is quicker and coarser"
-            if size == SIZES[0]
-            else f"more would take too long here; {SIZES[0]} is better"
-        )
-        proposal = replace(proposal, image_size=size, why_size=why)
-        expected = judge(proposal)
-        if sum(expected.seconds.values()) <= most:
-            break
-    by_split = {"train": ("localize", "pseudo_masks"), "val": ("segment",)}
-    chains = 2  # each experiment's jobs are cut the same way
-    shards = {
-        split: min(
-            getattr(images, split),
-            MOST_SHARDS,
-            math.ceil(max(expected.seconds[stage] for stage in stages) / chains / SHARD_TIME),
-        )
-        for split, stages in by_split.items()
-    }
-    proposal = replace(proposal, shards={split: max(1, count) for split, count in shards.items()})
-    return proposal, judge(proposal)
+    return proposal, Estimate(config, images, networks, refinements, threads)
 
 
 def _images(manifest: Manifest) -> Images:
@@ -207,6 +214,7 @@ def _print_summary(
     config: Mapping[str, Any],
     proposal: Proposal,
     expected: Estimate,
+    notes: Sequence[str],
 ) -> None:
     """Print what was found, what is proposed, and what it costs."""
     console = _console()
@@ -231,14 +239,14 @@ def _print_summary(
     console.print(table)
     console.print("\nExpected on this machine, one job after another, an order of magnitude:")
     console.print(times_table(expected))
-    for line in [*doubts(manifest), *(line for line in (missing, full) if line), *_reservations(expected)]:
+    for line in [*notes, *doubts(manifest), *(line for line in (missing, full) if line), *_reservations(expected)]:
         console.print(f"[yellow]check:[/] {escape(line)}")
 
 
 def _reservations(expected: Estimate) -> Iterator[str]:
     """What makes the run or its estimate other than it should be."""
-    if not expected.refinements:
-        yield "this machine is busy: masks are left out of the estimate, the rest is too high"
+    if any(map(math.isnan, expected.seconds.values())):
+        yield "measuring took too long on this machine: some times are not known"
     pixels = expected.images.pixels
     if pixels > LARGE_PHOTO:
         yield (

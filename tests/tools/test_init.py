@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import yaml
@@ -10,6 +11,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from strangers import draw_photos
 
+from pcc.artifacts.masks import write_mask
+from pcc.planning.estimate import Images
 from pcc.readers import folder as reader
 from pcc.runtime.errors import InputError
 from pcc.stages.prepare import prepare
@@ -152,7 +155,7 @@ def test_images_without_a_tag(tmp_path: Path) -> None:
 def test_settings_that_will_not_do(tmp_path: Path) -> None:
     draw_photos(tmp_path / "photos", 20, "csv")
     assert "--name: 'a/b' names a folder" in problems(tmp_path / "photos", name="a/b")[0]
-    assert "val_share: 2.0 is not between 0 and 1" in problems(tmp_path / "photos", val_share=2.0)[0]
+    assert "--val-share: 2.0 is not between 0 and 1" in problems(tmp_path / "photos", val_share=2.0)[0]
     assert "split val is empty; give it an image, or split otherwise" in problems(tmp_path / "photos", val_share=0.0)[0]
 
 
@@ -164,15 +167,92 @@ def test_too_many_classes(tmp_path: Path) -> None:
     assert problems(tmp_path / "photos") == ["data set photos: 255 classes; give 1 to 254"]
 
 
-def test_slow_machines_get_small_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Clock:
+    """A clock on a machine that does something else most of the time."""
+
+    def __init__(self, step: float) -> None:
+        self.now, self.step = 0.0, step
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+@pytest.mark.parametrize("step", [1e-9, 3.0, 1e6])
+def test_a_busy_machine_gets_the_same_proposal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: float) -> None:
     draw_photos(tmp_path / "photos", 20, "csv")
-    real = module.measure
+    init(tmp_path / "photos", tmp_path / "mine.yaml")
+    idle = (tmp_path / "mine.yaml").read_text()
+    for clock in ("monotonic", "perf_counter", "process_time", "thread_time", "time"):
+        monkeypatch.setattr(f"pcc.planning.measuring.time.{clock}", Clock(step))
+    init(tmp_path / "photos", tmp_path / "mine.yaml", force=True)
+    assert (tmp_path / "mine.yaml").read_text() == idle
 
-    def slow(config: dict[str, Any]) -> Any:
-        networks, refinements, faults = real(config)
-        return ({k: n.__class__(1e-3, n.stride, n.channels, 1) for k, n in networks.items()}, refinements, faults)
 
-    monkeypatch.setattr(module, "measure", slow)
-    config = proposed(tmp_path, tmp_path / "photos")
-    sizes = {config["localizations"]["cam"]["image_size"], config["methods"]["pcc"]["training"]["image_size"]}
-    assert sizes == {224}
+def test_little_memory_gets_small_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_photos(tmp_path / "photos", 20, "csv")
+    sizes = []
+    for gigabytes in (64, 1.5, 0.2):
+        monkeypatch.setattr(module, "memory", lambda gigabytes=gigabytes: gigabytes * 2**30)
+        config = proposed(tmp_path, tmp_path / "photos", force=True)
+        sizes.append(config["localizations"]["cam"]["image_size"])
+    assert sizes == [448, 336, 224]
+
+
+def test_large_sets_and_images_get_more_shards(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "photos", 20, "csv")
+    seen = []
+    module_fit = module.fit
+
+    def fit(proposal: Any, images: Any, threads: int) -> Any:
+        for train, pixels in ((500, 1e5), (501, 1e5), (5000, 187_500.0), (500, 1.875e6)):
+            found, _ = module_fit(proposal, Images(train, 20, 1.0, pixels, "here"), threads)
+            seen.append(found.shards)
+        return module_fit(proposal, images, threads)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "fit", fit)
+        patch.setattr(module, "measure", lambda _: ({}, {}, []))
+        init(tmp_path / "photos", tmp_path / "mine.yaml")
+    assert [shards["train"] for shards in seen] == [1, 2, 10, 10]
+    assert [shards["val"] for shards in seen] == [1, 1, 1, 1]
+
+
+def test_times_that_could_not_be_measured_are_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_photos(tmp_path / "photos", 20, "csv")
+    monkeypatch.setattr("pcc.planning.measuring.SECONDS", -1.0)
+    init(tmp_path / "photos", tmp_path / "mine.yaml")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.count("not known") == 7 and "0.0s" not in shown  # five stages, in all, and why
+
+
+def test_masks_in_another_order_get_their_option(tmp_path: Path) -> None:
+    """Pebbles are 1, kites 2, flowers 3 in the masks; init sorts names."""
+    order = ("pebble", "kite", "flower")
+    draw_photos(tmp_path / "photos", 40, "csv")
+    lines = (tmp_path / "photos/list.csv").read_text().splitlines()[1:]
+    (tmp_path / "photos/masks").mkdir()
+    for line in lines:
+        name, _, tags = line.partition(",")
+        mask = np.zeros((32, 32), np.uint8)
+        for tag in tags.strip('"').split(", "):
+            mask[order.index(tag)] = order.index(tag) + 1
+        write_mask(tmp_path / "photos/masks" / name, mask)
+    (line,) = problems(tmp_path / "photos")
+    assert "as if written with classes: [pebble, kite, flower]; pass --classes pebble,kite,flower" in line
+    config = proposed(tmp_path, tmp_path / "photos", classes="pebble, kite,flower")
+    assert config["dataset"]["settings"]["classes"] == list(order)
+    (tmp_path / "mine.yaml").unlink()
+    assert "unknown class 'pebble'" in problems(tmp_path / "photos", classes="kite,flower")[0]
+
+
+def test_many_images_without_label_are_one_line_with_the_option(tmp_path: Path) -> None:
+    draw_photos(tmp_path / "photos", 20, "csv")
+    table = tmp_path / "photos/list.csv"
+    table.write_text("".join(f"{line.split(',')[0]},\n" for line in table.read_text().splitlines()))
+    table.write_text(table.read_text().replace("photo,", "photo,labels").replace("000.png,", "000.png,kite"))
+    (line,) = InputError(problems(tmp_path / "photos", val_share=0.0)[:19]).summary()
+    assert line.startswith("19 training images have no label: 001, 002, 003, 004, 005 and 14 more; label them")
+    assert "pass --allow-unlabelled" in line and "dataset" not in line
