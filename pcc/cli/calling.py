@@ -13,8 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pcc.runtime.errors import InputError, call_with
-from pcc.runtime.launch import launch, wanted_processes
+from pcc.runtime.errors import InputError, ProcessLost, call_with, out_of_memory
+from pcc.runtime.launch import PEER_LOST, is_peer_lost, launch, leave, wanted_processes
 
 TRAININGS = ("train", "train_boundary", "train_segmenter")  # spread over all GPUs that they are given
 
@@ -94,13 +94,24 @@ def _sign_up(command: Command, room: str, shared: Mapping[str, tuple[Any, Any]])
 
 @contextmanager
 def user_errors(command: str) -> Iterator[None]:
-    """Turn `InputError` into its lines on standard error and exit code 2."""
+    """Turn `InputError` into its lines on standard error and exit code 2; a lost process or memory into one, and 1."""
     try:
         yield
     except InputError as error:
         for problem in error.problems:
             typer.echo(f"pcc {command}: {problem}", err=True)
         raise typer.Exit(2) from None
+    except ProcessLost as error:
+        typer.echo(f"pcc {command}: {error}", err=True)
+        leave(1)
+        raise typer.Exit(1) from None
+    except (MemoryError, RuntimeError) as error:
+        if is_peer_lost(error):
+            leave(PEER_LOST)  # the launcher says which
+        if (line := out_of_memory(error)) is None:
+            raise
+        typer.echo(f"pcc {command}: {line}", err=True)
+        raise typer.Exit(1) from None
 
 
 def _function(module: str, threads: int) -> Callable[..., Any]:

@@ -1,13 +1,20 @@
 """Files that are whole or absent: atomic writes, digests, working folders that a killed run resumes from."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
+import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from pcc.runtime.errors import InputError
+from pcc.runtime.progress import log
 
 KEY = ".key.json"
 
@@ -60,6 +67,45 @@ def partial_path(path: Path) -> Path:
 
 
 @contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes from writing the artifact ``path`` during the block; the lock is a hidden file beside it.
+
+    The system drops the lock when this process ends, however it ends, and its children do not inherit it.
+
+    Raises:
+        InputError: another process writes it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.with_name(f".{path.name}.lock")
+    while True:
+        stream = file.open("a+", encoding="utf-8")
+        try:
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            with stream:
+                if error.errno in (errno.EAGAIN, errno.EACCES):
+                    stream.seek(0)
+                    raise InputError(
+                        f"{path} is being written by {stream.read() or 'another process'}; wait for it or stop it"
+                    ) from None
+                log.info("%s: this file system has no locks (%s); run no second job on it", path.parent, error.strerror)
+            break
+        with suppress(FileNotFoundError):
+            if os.path.samestat(file.stat(), os.fstat(stream.fileno())):
+                break
+        stream.close()  # its owner was just removing it
+    try:
+        if not stream.closed:
+            stream.truncate(0)
+            stream.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+            stream.flush()
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+        stream.close()
+
+
+@contextmanager
 def resumable_directory(path: Path, key: dict[str, Any]) -> Iterator[Path]:
     """Give a hidden working folder beside ``path`` that survives a kill; it is removed after a block that succeeds.
 
@@ -71,17 +117,21 @@ def resumable_directory(path: Path, key: dict[str, Any]) -> Iterator[Path]:
     Args:
         path: the artifact under construction.
         key: everything the content depends on.
+
+    Raises:
+        InputError: another process writes the artifact.
     """
     work = partial_path(path)
     key_file = work / KEY
-    if work.exists() and not (key_file.exists() and read_json(key_file) == json.loads(json.dumps(key))):
-        shutil.rmtree(work)
-    work.mkdir(parents=True, exist_ok=True)
-    if not key_file.exists():
-        write_json(key_file, key)
-    yield work
-    # Reached only on success: a raised error leaves the work for the next run.
-    shutil.rmtree(work, ignore_errors=True)
+    with locked(path):
+        if work.exists() and not (key_file.exists() and read_json(key_file) == json.loads(json.dumps(key))):
+            shutil.rmtree(work)
+        work.mkdir(parents=True, exist_ok=True)
+        if not key_file.exists():
+            write_json(key_file, key)
+        yield work
+        # Reached only on success: a raised error leaves the work for the next run.
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def publish(source: Path, path: Path) -> None:

@@ -15,8 +15,9 @@ EVERY = "artifacts.provenance runtime.errors runtime.files runtime.stage"
 MANIFEST = "data.manifest data.tables ids"
 IMAGES = f"{MANIFEST} data.images data.tensors trainable runtime.hardware"
 TRAINING = (
-    f"{IMAGES} artifacts.losses artifacts.masks artifacts.networks runtime.interruption training.batches "
-    "training.checkpoints training.feature_cache training.loop training.losses training.run training.samples"
+    f"{IMAGES} artifacts.losses artifacts.masks artifacts.networks runtime.interruption runtime.parallel "
+    "training.batches training.checkpoints training.feature_cache training.loop training.losses training.run "
+    "training.samples"
 )
 NETWORK = "artifacts.networks models.backbones"
 SHARDS = "artifacts.maps artifacts.shards"
@@ -30,17 +31,18 @@ ALLOWED = {
     "nouns": "artifacts.networks models.clip runtime.resources",
     "localize": f"{IMAGES} {NETWORK} {SHARDS} deployment deployment.localizer localizations.cam maps methods.base "
     "methods.loading models.folding runtime.plugins",
-    "train_boundary": f"{TRAINING} {NETWORK} maps models.boundary refine.random_walk runtime.parallel training.masks",
-    "boundaries": f"{IMAGES} {NETWORK} {SHARDS} maps models.boundary refine.random_walk runtime.parallel",
-    "pseudo_masks": f"{MANIFEST} artifacts.maps artifacts.masks data.images runtime.hardware runtime.parallel "
-    "runtime.plugins",
+    "train_boundary": f"{TRAINING} {NETWORK} maps models.boundary refine.random_walk training.masks",
+    "boundaries": f"{IMAGES} {NETWORK} {SHARDS} maps models.boundary refine.random_walk runtime.interruption "
+    "runtime.parallel",
+    "pseudo_masks": f"{MANIFEST} artifacts.maps artifacts.masks data.images runtime.hardware runtime.interruption "
+    "runtime.parallel runtime.plugins",
     "quality": f"{MANIFEST} artifacts.clusters artifacts.maps artifacts.masks maps quality",
     "train_segmenter": f"{TRAINING} models.segmenter runtime.plugins training.masks",
     "segment": f"{IMAGES} artifacts.masks artifacts.networks deployment deployment.predictor models.segmenter "
-    "runtime.parallel runtime.plugins",
+    "runtime.interruption runtime.parallel runtime.plugins",
     "evaluate": f"{MANIFEST} artifacts.clusters artifacts.maps artifacts.masks configuration data.images "
-    "figures.canvas figures.pictures maps metrics quality reporting.sheets runtime.parallel "
-    "scoring.counting scoring.oracle",
+    "figures.canvas figures.pictures maps metrics quality reporting.sheets "
+    "runtime.interruption runtime.parallel scoring.counting scoring.oracle",
     "report": "artifacts.losses clusters.partition configuration figures.canvas figures.charts "
     "reporting.costs reporting.failures reporting.partitions reporting.tables reporting.text "
     "results",
