@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from pcc.cli.failures import explained
-from pcc.runtime.errors import InputError, call_with
-from pcc.runtime.launch import launch, wanted_processes
+from pcc.runtime.errors import InputError, ProcessLost, call_with, out_of_memory
+from pcc.runtime.launch import PEER_LOST, is_peer_lost, launch, leave, wanted_processes
 
 TRAININGS = ("train", "train_boundary", "train_segmenter")  # spread over all GPUs that they are given
 
@@ -99,7 +99,10 @@ def _sign_up(command: Command, room: str, shared: dict[str, tuple[Any, Any]]) ->
 
 @contextmanager
 def user_errors(command: str, *, every: bool = False) -> Iterator[None]:
-    """Turn `InputError`, and what the machine refuses, into lines on standard error and exit code 2.
+    """Turn what is no fault of ours into lines on standard error.
+
+    The exit code is 2 for `InputError` and for what the operating system refuses, 1 for a lost process or too little
+    memory.
 
     Args:
         command: named in each line.
@@ -111,11 +114,22 @@ def user_errors(command: str, *, every: bool = False) -> Iterator[None]:
         for problem in error.problems if every else error.summary():
             typer.echo(f"pcc {command}: {problem}", err=True)
         raise typer.Exit(2) from None
-    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+    except OSError as error:
         if (line := explained(error)) is None:
             raise
         typer.echo(f"pcc {command}: {line}", err=True)
         raise typer.Exit(2) from None
+    except ProcessLost as error:
+        typer.echo(f"pcc {command}: {error}", err=True)
+        leave(1)
+        raise typer.Exit(1) from None
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if is_peer_lost(error):
+            leave(PEER_LOST)  # the launcher says which
+        if (line := out_of_memory(error)) is None:
+            raise
+        typer.echo(f"pcc {command}: {line}", err=True)
+        raise typer.Exit(1) from None
 
 
 def _function(module: str, threads: int) -> Callable[..., Any]:

@@ -1,8 +1,8 @@
-"""What a machine refuses, in a line: a full disk, a forbidden file, too little memory."""
+"""What the operating system refuses, in a line: a full disk, a forbidden file."""
 
 import errno
-import re
-import sys
+
+from pcc.runtime.errors import reason
 
 AGAIN = "then run the same again: finished work is kept"
 ADVICE = {
@@ -20,25 +20,12 @@ ADVICE = {
     errno.EMFILE: "raise the limit for open files (ulimit -n)",
     errno.ENOMEM: "close other programs, or use fewer --threads or smaller images",
 }
-OUT_OF_MEMORY = re.compile(r"can't allocate memory|out of memory|cannot allocate memory|failed to map segment", re.I)
 
 
-def explained(error: BaseException) -> str | None:
-    """One line for an error of the operating system or of memory; None for any other, which is a fault of ours."""
-    if isinstance(error, BrokenPipeError):  # whoever read the output has gone
+def explained(error: OSError) -> str | None:
+    """One line for what the operating system refuses; None for a reader of our output that has gone."""
+    if isinstance(error, BrokenPipeError) or not (error.errno or error.filename):
         return None
-    if isinstance(error, OSError) and (error.errno or error.filename):
-        what = (error.strerror or first_line(error)).lower()  # Pillow's encoders keep the system's reason to themselves
-        advice = ADVICE.get(error.errno or 0, f"see whether the disk is full or failing, {AGAIN}")
-        return f"{error.filename}: {what}; {advice}" if error.filename else f"{what}; {advice}"
-    torch = sys.modules.get("torch")
-    if isinstance(error, MemoryError) or (torch and isinstance(error, torch.OutOfMemoryError)):
-        return f"out of memory; {ADVICE[errno.ENOMEM]}"
-    if isinstance(error, RuntimeError | ImportError) and OUT_OF_MEMORY.search(str(error)):
-        return f"out of memory ({first_line(error)}); {ADVICE[errno.ENOMEM]}"
-    return None
-
-
-def first_line(error: BaseException) -> str:
-    """The start of an error's text."""
-    return str(error).strip().splitlines()[0][:120]
+    what = (error.strerror or reason(error)).lower()  # Pillow's encoders keep the system's reason to themselves
+    advice = ADVICE.get(error.errno or 0, f"see whether the disk is full or failing, {AGAIN}")
+    return f"{error.filename}: {what}; {advice}" if error.filename else f"{what}; {advice}"

@@ -1,7 +1,8 @@
-"""The error for bad input, and the one place where settings are checked by name and type."""
+"""Errors that are one line, and the one place where settings are checked by name and type."""
 
 import inspect
 import re
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -89,6 +90,46 @@ def _place(problem: str) -> str:
     """The file or line that a problem begins with; the innermost where it names several."""
     places = PLACES.match(problem)
     return places[0].removesuffix(": ").rpartition(": ")[2].rpartition("/")[2] if places else ""
+
+
+class ProcessLost(Exception):
+    """A process that this one needs was killed: one line, no fault of the input (exit code 1). A rerun resumes."""
+
+    @classmethod
+    def of(cls, name: str, code: int) -> "ProcessLost":
+        """The line for the process called ``name``; its exit code is negative after a signal.
+
+        >>> print(ProcessLost.of("a data loader", -9))
+        a data loader was killed (signal 9), often for lack of memory; lower --threads or allow more memory, then rerun
+        """
+        if code == -signal.SIGBUS:
+            return cls(f"{name} was killed (signal {-code}): {NO_SHARED_MEMORY}")
+        if code == -signal.SIGKILL:
+            why = "often for lack of memory; lower --threads or allow more memory, then rerun"
+            return cls(f"{name} was killed (signal {-code}), {why}")
+        how = f"was killed (signal {-code})" if code < 0 else f"ended unexpectedly (exit code {code})"
+        return cls(f"{name} {how}; rerun to resume")
+
+
+NO_SHARED_MEMORY = "too little shared memory; enlarge /dev/shm (docker run --shm-size) or lower --threads, then rerun"
+
+
+def out_of_memory(error: Exception) -> str | None:
+    """The line for an error of Python or torch that means too little memory; None for any other.
+
+    >>> out_of_memory(MemoryError())
+    'out of memory; lower batch_size, image_size or --threads, or allow more memory, then rerun'
+    >>> out_of_memory(ValueError("memory"))
+    """
+    text = str(error)
+    if isinstance(error, RuntimeError) and ("shared memory" in text or "</torch_" in text):
+        return NO_SHARED_MEMORY
+    # torch has no class of its own for a CPU's memory, and its class for a GPU's would have to be imported.
+    of_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text
+    unloaded = isinstance(error, ImportError) and ("failed to map" in text or "cannot allocate memory" in text)
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and of_torch) or unloaded:
+        return "out of memory; lower batch_size, image_size or --threads, or allow more memory, then rerun"
+    return None
 
 
 def call_with(function: Callable[..., T], settings: Mapping[str, Any], where: str, **fixed: Any) -> T:

@@ -1,17 +1,22 @@
 """Files that are whole or absent: atomic writes, digests, working folders that a killed run resumes from."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
+import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from pcc.runtime.errors import InputError, reason
+from pcc.runtime.progress import log
 
 KEY = ".key.json"
 LARGEST_JSON = 2**28  # bytes
@@ -122,6 +127,44 @@ def digest(path: Path) -> str:
 def partial_path(path: Path) -> Path:
     """Where an artifact is worked at until it is whole."""
     return path.with_name(f".{path.name}.partial")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes from writing the artifact ``path`` during the block; the lock is a hidden file beside it.
+
+    The system drops the lock when this process ends, however it ends, and its children do not inherit it.
+
+    Raises:
+        InputError: another process writes it.
+    """
+    file = path.with_name(f".{path.name}.lock")
+    while True:
+        stream = file.open("a+", encoding="utf-8")
+        try:
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            with stream:
+                if error.errno in (errno.EAGAIN, errno.EACCES):
+                    stream.seek(0)
+                    raise InputError(
+                        f"{path} is being written by {stream.read() or 'another process'}; wait for it or stop it"
+                    ) from None
+                log.info("%s: this file system has no locks (%s); run no second job on it", path.parent, error.strerror)
+            break
+        with suppress(FileNotFoundError):
+            if os.path.samestat(file.stat(), os.fstat(stream.fileno())):
+                break
+        stream.close()  # its owner was just removing it
+    try:
+        if not stream.closed:
+            stream.truncate(0)
+            stream.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+            stream.flush()
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+        stream.close()
 
 
 @contextmanager

@@ -1,14 +1,12 @@
-"""Graceful shutdown: on SIGTERM, finish the step, save a checkpoint, exit with 143."""
+"""Graceful shutdown: on SIGTERM, finish the step, save a checkpoint, exit with 143. No process outlives its parent."""
 
+import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from types import FrameType
-from typing import TypeVar
-
-T = TypeVar("T")
 
 EXIT_CODE = 128 + signal.SIGTERM
 
@@ -23,21 +21,6 @@ class Interruption:
         self.requested = True
 
 
-def begun_undisturbed(items: Iterable[T]) -> Iterator[T]:
-    """The items; SIGTERM is blocked while the first is made, and stays blocked in processes started meanwhile.
-
-    Clusters signal every process of a job, and a loader process that died of it would fail the step.
-    """
-    iterator = iter(items)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    try:
-        first = list(islice(iterator, 1))
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    yield from first
-    yield from iterator
-
-
 @contextmanager
 def noticing_sigterm() -> Iterator[Interruption]:
     """Inside the block, SIGTERM is only recorded. Clusters send it some time before they kill."""
@@ -50,3 +33,14 @@ def noticing_sigterm() -> Iterator[Interruption]:
         yield noted
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def die_with(parent: int) -> None:
+    """End this process soon after its parent ``parent``, which cannot stop it once it is killed itself."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

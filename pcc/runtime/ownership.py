@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pcc.runtime.errors import InputError
-from pcc.runtime.files import digest, read_json, write_json
+from pcc.runtime.files import digest, locked, read_json, write_json
 
 RECORD = "provenance.json"
 STAMP = ".snakemake_timestamp"  # Snakemake's own, in folders that a rule declares as its output
@@ -38,7 +38,7 @@ def read_record(path: Path) -> Mapping[str, Any]:
 
 @contextmanager
 def claimed(output: Path, stage: str, kind: Kind) -> Iterator[None]:
-    """Refuse an output that is not this stage's; inside the block it is.
+    """Refuse an output that is not this stage's; inside the block it is, and no other process writes it.
 
     Args:
         output: file or folder to be written.
@@ -46,32 +46,31 @@ def claimed(output: Path, stage: str, kind: Kind) -> Iterator[None]:
         kind: ``file``; ``folder``, which is replaced as a whole; or ``inside`` a folder, where other files stay.
 
     Raises:
-        InputError: the output is of another kind, or holds what this stage did not write.
+        InputError: the output is of another kind, holds what this stage did not write, or is being written.
     """
-    if fault := _fault(output, stage, kind):
-        raise InputError(f"{output}: {fault}")
-    record = record_path(output, kind)
-    if kind == "folder" or record.is_file():
-        yield
-        return
-    # What a killed stage leaves is its own, too.
-    created = [folder for folder in (record.parent, *record.parent.parents) if not folder.exists()]
-    write_json(record, {"stage": stage})
+    place = output.absolute()
+    missing = [folder for folder in (place, *place.parents) if not folder.exists()]
+    place.parent.mkdir(parents=True, exist_ok=True)
     try:
-        yield
+        with locked(place):
+            if fault := _fault(place, stage, kind):
+                raise InputError(f"{output}: {fault}")
+            record = record_path(place, kind)
+            if kind != "folder" and not record.is_file():
+                write_json(record, {"stage": stage})  # what a killed stage leaves is its own, too
+            try:
+                yield
+            finally:
+                if record.is_file() and read_json(record) == {"stage": stage} and not _has_content(place, record):
+                    record.unlink()
     finally:
-        if _nothing_written(output, record, stage):
-            record.unlink()
-            for folder in created:
-                if any(folder.iterdir()):
-                    break
+        for folder in missing:
+            if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 
 
-def _nothing_written(output: Path, record: Path, stage: str) -> bool:
-    if not record.is_file() or read_json(record) != {"stage": stage}:
-        return False
-    return set(output.iterdir()) == {record} if output.is_dir() else not output.exists()
+def _has_content(output: Path, record: Path) -> bool:
+    return set(output.iterdir()) != {record} if output.is_dir() else output.exists()
 
 
 def _fault(output: Path, stage: str, kind: Kind) -> str | None:

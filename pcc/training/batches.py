@@ -1,17 +1,21 @@
 """Batch sampler and data loader."""
 
-import os
 import zlib
-from collections.abc import Iterable, Iterator
-from typing import Any, cast
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 
+from pcc.runtime.parallel import work_ahead
 from pcc.trainable import Batch, Samples
 
+Keys = Sequence[tuple[int, int]]
+
 LOADERS_AT_MOST = 4
+AHEAD = 2  # batches per loader process
+LOW_PRIORITY = 19
 
 
 class Batches:
@@ -23,11 +27,13 @@ class Batches:
         epochs: number of epochs.
         seed: seed of the order.
         start: number of batches to skip when resuming.
+        part: which of equal parts of every batch this process sees, and of how many.
     """
 
-    drop_last = True
-
-    def __init__(self, count: int, batch_size: int, epochs: int, seed: str, start: int = 0) -> None:
+    def __init__(
+        self, count: int, batch_size: int, epochs: int, seed: str, start: int = 0, part: tuple[int, int] = (0, 1)
+    ) -> None:
+        self.part = part
         self.count, self.epochs, self.seed, self.start = count, epochs, seed, start
         self.batch_size = min(batch_size, count)
         self.per_epoch = count // self.batch_size
@@ -42,18 +48,24 @@ class Batches:
             for step in range(self.per_epoch):
                 if epoch * self.per_epoch + step >= self.start:
                     chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
-                    yield [(epoch, int(i)) for i in chosen]
+                    number, parts = self.part
+                    own = slice(number * len(chosen) // parts, (number + 1) * len(chosen) // parts)
+                    yield [(epoch, int(i)) for i in chosen[own]]
 
 
-def batch_loader(samples: Samples, batches: Iterable[list[tuple[int, int]]], workers: int) -> DataLoader[Any]:
-    """Data loader over ``batches`` with ``workers`` processes (0: in the main process)."""
-    return DataLoader(
-        cast(Dataset[Batch], samples),
-        batch_sampler=cast(Any, batches),
-        num_workers=workers,
-        collate_fn=collate,
-        worker_init_fn=_yield_to_training,
-    )
+def load_batches(samples: Samples, batches: Iterable[Keys], workers: int) -> Generator[Batch, None, None]:
+    """The samples of each of ``batches``, stacked, by ``workers`` loader processes (0: in the main process).
+
+    Loaders have low priority: a training thread that loses its core delays all others.
+
+    Raises:
+        ProcessLost: a loader was killed.
+    """
+    load = partial(_load, samples)
+    if workers == 0:
+        yield from map(load, batches)
+    else:
+        yield from work_ahead(load, batches, workers, ahead=AHEAD, name="a data loader", niceness=LOW_PRIORITY)
 
 
 def loader_processes(threads: int) -> int:
@@ -75,6 +87,5 @@ def seed_number(text: str) -> int:
     return zlib.crc32(text.encode())
 
 
-def _yield_to_training(_number: int) -> None:
-    """Run loader processes at low priority: a training thread that loses its core delays all others."""
-    os.nice(19)
+def _load(samples: Samples, keys: Keys) -> Batch:
+    return collate([samples[key] for key in keys])

@@ -1,6 +1,7 @@
 """Cache of a frozen encoder's features in memory maps."""
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,9 @@ from accelerate import Accelerator
 from numpy.lib.format import open_memmap
 
 from pcc.runtime.files import atomic_path
-from pcc.runtime.interruption import begun_undisturbed
 from pcc.runtime.progress import track
 from pcc.trainable import Batch, Samples, Trainable, to_unit_range
-from pcc.training.batches import batch_loader
+from pcc.training.batches import load_batches
 
 
 def cached_features(
@@ -41,10 +41,10 @@ def _encode(
     arrays: dict[str, np.memmap] = {}
     folder.mkdir(exist_ok=True)
     batches = [keys[start : start + batch_size] for start in range(0, count, batch_size)]
-    loaded = begun_undisturbed(batch_loader(samples, batches, workers))
     start = 0
-    with atomic_path(folder / "features.npy") as temporary:
+    with atomic_path(folder / "features.npy") as temporary, closing(load_batches(samples, batches, workers)) as loaded:
         for batch in track(loaded, "cache features", len(batches)):
+            assert batch.images is not None
             with torch.no_grad(), accelerator.autocast():
                 features = model.encode(to_unit_range(batch.images.to(accelerator.device)))
             columns = {"features": features.to("cpu", torch.float16).numpy(), "labels": batch.labels.numpy()}

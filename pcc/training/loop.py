@@ -6,21 +6,22 @@ with the same weights as an uninterrupted one.
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration, DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, send_to_device
 from torch import Tensor, nn
 
 from pcc.runtime.errors import InputError
 from pcc.runtime.hardware import Precision, device, keep_freed_memory, resolve_precision
-from pcc.runtime.interruption import EXIT_CODE, Interruption, begun_undisturbed, noticing_sigterm
+from pcc.runtime.interruption import EXIT_CODE, Interruption, noticing_sigterm
 from pcc.runtime.progress import log, track
 from pcc.trainable import Batch, ParameterGroup, Samples, Trainable, to_unit_range
-from pcc.training.batches import Batches, batch_loader, seed_number
+from pcc.training.batches import Batches, load_batches, seed_number
 from pcc.training.checkpoints import CHECKPOINT, Best, Position, load_checkpoint, restore_optimizer, save_checkpoint
 from pcc.training.feature_cache import cached_features
 from pcc.training.losses import LossLog
@@ -104,11 +105,12 @@ def fit(
     Raises:
         InputError: ``select: masks`` without ``score``, a batch size that is no multiple of the number of processes,
             or a loss that is not finite.
+        ProcessLost: a data loader was killed.
         SystemExit: on SIGTERM, after saving a checkpoint.
     """
     run = _Run(model, samples, recipe, seed, work, workers, score)
     position = load_checkpoint(work / CHECKPOINT, model)
-    with noticing_sigterm() as interruption:
+    with noticing_sigterm() as interruption, run.loaders:
         run.accelerator.wait_for_everyone()  # SIGTERM kills a process without a handler
         while position.phase < len(recipe.phases):
             position = run.phase(position, interruption)
@@ -145,12 +147,11 @@ class _Run:
         self.accelerator = Accelerator(
             cpu=device() == "cpu",
             mixed_precision=resolve_precision(recipe.precision),
-            dataloader_config=DataLoaderConfiguration(split_batches=True),
             # A batch may lack the input of some parameters.
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
         processes = self.accelerator.num_processes
-        for size in {phase.batch_size or recipe.batch_size for phase in recipe.phases}:
+        for size in {min(phase.batch_size or recipe.batch_size, len(samples)) for phase in recipe.phases}:
             if size % processes:
                 raise InputError(
                     f"training.batch_size: {size} must be a multiple of the number of processes, {processes}; "
@@ -160,6 +161,7 @@ class _Run:
         if processes > 1 and self.accelerator.device.type == "cuda":
             nn.SyncBatchNorm.convert_sync_batchnorm(model)  # statistics of the whole batch, as on one GPU
         self.losses: LossLog | None = None
+        self.loaders = ExitStack()  # however the training ends, they end
 
     def phase(self, at: Position, interruption: Interruption) -> Position:
         """Train from position ``at`` to the end of its phase; return the start of the next."""
@@ -167,11 +169,12 @@ class _Run:
         self.losses = self.losses or LossLog(self.work, rows=at.rows, main=self.accelerator.is_main_process)
         module, optimizer, loader, batches = self._prepare(phase, at)
         shown = ""
-        loaded = begun_undisturbed(loader)
-        steps = track(loaded, f"train {phase.name}", batches.total, done=at.step, status=lambda: shown)
-        for step, batch in enumerate(steps, at.step):
+        self.loaders.enter_context(closing(loader))
+        steps = track(loader, f"train {phase.name}", batches.total, done=at.step, status=lambda: shown)
+        for step, loaded in enumerate(steps, at.step):
             lr = phase.lr_at(step, batches.total)
-            named = self._step(module, optimizer, batch._replace(progress=step / batches.total), phase, step, lr)
+            batch = send_to_device(loaded, self.accelerator.device)._replace(progress=step / batches.total)
+            named = self._step(module, optimizer, batch, phase, step, lr)
             named, stop = self._over_processes(named, stop=interruption.requested)
             watched = {name: float(value) for name, value in self.model.watched().items()}
             self.losses.add(phase.name, step // batches.per_epoch, lr, named, watched)
@@ -193,15 +196,15 @@ class _Run:
         return self._save(None, Position(at.phase + 1))
 
     def _prepare(self, phase: Phase, at: Position) -> tuple[Any, Any, Any, Batches]:
-        """Model, optimizer and loader from ``accelerator.prepare``, and the remaining batches."""
+        """Model and optimizer from ``accelerator.prepare``, this process's part of the remaining batches, and these."""
         groups = self.model.parameter_groups(phase.name)
         _train_only(self.model, groups)
         samples, size = self._samples(phase), phase.batch_size or self.recipe.batch_size
-        batches = Batches(len(samples), size, phase.epochs, f"{self.seed}/{phase.name}", at.step)
-        loader, optimizer = batch_loader(samples, batches, self.workers), _optimizer(groups, self.recipe)
-        module, optimizer, loader = self.accelerator.prepare(_LossModule(self.model), optimizer, loader)
+        part = (self.accelerator.process_index, self.accelerator.num_processes)
+        batches = Batches(len(samples), size, phase.epochs, f"{self.seed}/{phase.name}", at.step, part)
+        module, optimizer = self.accelerator.prepare(_LossModule(self.model), _optimizer(groups, self.recipe))
         restore_optimizer(optimizer, self.accelerator, at)
-        return module, optimizer, loader, batches
+        return module, optimizer, load_batches(samples, batches, self.workers), batches
 
     def _samples(self, phase: Phase) -> Samples:
         if not (self.recipe.cache_features and self.samples.views and self.model.is_encoder_frozen(phase.name)):

@@ -1,13 +1,15 @@
 """Processes that are told apart by what the environment says, through a stand-in for the command line."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pcc.runtime import launch
-from pcc.runtime.errors import InputError
+from pcc.runtime.errors import InputError, ProcessLost
 
 REAL = subprocess.Popen
 STAYS = "import signal; signal.pause()"
@@ -54,8 +56,32 @@ def test_what_all_say_is_shown_once(monkeypatch: pytest.MonkeyPatch, capfd: pyte
     assert "says 0" in said and "says 1" not in said
 
 
-def test_a_killed_process_has_a_shells_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(monkeypatch, f"rank or os.kill(os.getpid(), 9); {STAYS}") == 128 + 9
+@pytest.mark.parametrize(("rank", "number"), [(0, 9), (1, 9), (1, 7), (0, 15)])
+def test_a_killed_process_ends_the_others_in_one_line(monkeypatch: pytest.MonkeyPatch, rank: int, number: int) -> None:
+    monkeypatch.setattr(launch, "PATIENCE", 0.1)
+    with pytest.raises(ProcessLost, match=rf"^the training process of rank {rank} was killed \(signal {number}\)"):
+        run(monkeypatch, f"rank == {rank} and os.kill(os.getpid(), {number}); {STAYS}")
+
+
+def test_a_process_that_ignores_being_stopped_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "PATIENCE", 0.1)
+    monkeypatch.setattr(launch, "GRACE", 0.5)
+    assert run(monkeypatch, f"import signal; signal.signal(15, signal.SIG_IGN); rank and sys.exit(3); {STAYS}") == 3
+
+
+def test_a_process_that_lost_another_is_not_the_first_to_fail(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Rank 0 ends before the one that it lost, which says why."""
+    os.mkfifo(pipe := tmp_path / "pipe")
+    ended = f"rank or (open({str(pipe)!r}, 'w'), os._exit({launch.PEER_LOST})); open({str(pipe)!r}).read()"
+    assert run(monkeypatch, f"{ended}; sys.exit('why')") == 1
+    assert capsys.readouterr().err == "why\n"
+
+
+def test_processes_that_lost_each_other_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ProcessLost, match="lost their connection; rerun to resume"):
+        run(monkeypatch, f"os._exit({launch.PEER_LOST})")
 
 
 def test_the_number_must_be_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ MANIFEST = "data.manifest data.stamps data.tables ids"
 IMAGES = f"{MANIFEST} data.images runtime.image_files data.tensors trainable runtime.hardware"
 TRAINING = (
     f"{IMAGES} artifacts.losses artifacts.masks artifacts.networks artifacts.tensors runtime.interruption "
-    "training.batches training.checkpoints training.feature_cache training.loop training.losses training.run "
-    "training.samples"
+    "runtime.parallel training.batches training.checkpoints training.feature_cache training.loop training.losses "
+    "training.run training.samples"
 )
 NETWORK = "artifacts.networks artifacts.tensors models.backbones"
 SHARDS = "artifacts.maps artifacts.shards artifacts.tensors"
@@ -31,18 +31,19 @@ ALLOWED = {
     "nouns": "artifacts.networks artifacts.tensors models.clip runtime.resources",
     "localize": f"{IMAGES} {NETWORK} {SHARDS} deployment deployment.localizer localizations.cam maps methods.base "
     "methods.loading models.folding runtime.plugins",
-    "train_boundary": f"{TRAINING} {NETWORK} maps models.boundary refine.random_walk runtime.parallel training.masks",
-    "boundaries": f"{IMAGES} {NETWORK} {SHARDS} maps models.boundary refine.random_walk runtime.parallel",
+    "train_boundary": f"{TRAINING} {NETWORK} maps models.boundary refine.random_walk training.masks",
+    "boundaries": f"{IMAGES} {NETWORK} {SHARDS} maps models.boundary refine.random_walk runtime.interruption "
+    "runtime.parallel",
     "pseudo_masks": f"{MANIFEST} artifacts.maps artifacts.masks artifacts.tensors data.images runtime.hardware "
-    "runtime.image_files runtime.parallel runtime.plugins",
+    "runtime.image_files runtime.interruption runtime.parallel runtime.plugins",
     "quality": f"{MANIFEST} artifacts.clusters artifacts.maps artifacts.masks artifacts.tensors maps quality "
     "runtime.image_files",
     "train_segmenter": f"{TRAINING} models.segmenter runtime.plugins training.masks",
     "segment": f"{IMAGES} artifacts.masks artifacts.networks artifacts.tensors deployment deployment.predictor "
-    "models.segmenter runtime.parallel runtime.plugins",
+    "models.segmenter runtime.interruption runtime.parallel runtime.plugins",
     "evaluate": f"{MANIFEST} artifacts.clusters artifacts.maps artifacts.masks artifacts.tensors configuration "
     "data.images figures.canvas figures.pictures maps metrics quality reporting.own_tables reporting.sheets "
-    "runtime.image_files runtime.parallel scoring.counting scoring.oracle",
+    "runtime.image_files runtime.interruption runtime.parallel scoring.counting scoring.oracle",
     "report": "artifacts.clusters artifacts.losses clusters.partition configuration figures.canvas figures.charts "
     "reporting.costs reporting.failures reporting.own_tables reporting.partitions reporting.tables reporting.text "
     "results runtime.image_files",
