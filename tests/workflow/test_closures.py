@@ -42,7 +42,7 @@ ALLOWED = {
     "figures.canvas figures.pictures maps metrics quality reporting.sheets runtime.parallel "
     "scoring.counting scoring.oracle",
     "report": "artifacts.losses clusters.partition configuration figures.canvas figures.charts "
-    "reporting.costs reporting.failures reporting.partitions reporting.tables reporting.text "
+    "reporting.costs reporting.escape reporting.failures reporting.partitions reporting.tables reporting.text "
     "results",
 }
 WITHOUT_PROVENANCE = ("nouns", "report")
