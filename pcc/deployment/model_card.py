@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from pcc.reporting.escape import block, code, inline
 from pcc.reporting.tables import SCORES
 
 SUPERVISION = {
@@ -27,9 +28,9 @@ def model_card(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     title = " / ".join(str(part) for part in (dataset, experiment.get("segmenter") or config["type"]))
     return "\n".join(
         [
-            f"{HEAD}# Semantic segmentation: {title}",
+            f"{HEAD}# Semantic segmentation: {inline(title)}",
             "",
-            f"A `{config['type']}` network of PCC {config['pcc']} that gives every pixel one of "
+            f"A {code(config['type'])} network of PCC {config['pcc']} that gives every pixel one of "
             f"{len(config['classes'])} classes.",
             "",
             *_data(config, dataset, experiment),
@@ -44,13 +45,13 @@ def model_card(config: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
 
 def _data(config: Mapping[str, Any], dataset: str, experiment: Mapping[str, Any]) -> list[str]:
     steps = [f"{name} {experiment[name]}" for name in ("method", "localization", "refinement") if experiment.get(name)]
-    names = [f"{number} {_plain(name)}" for number, name in enumerate(config["classes"])]
+    names = [f"{number} {inline(name)}" for number, name in enumerate(config["classes"])]
     return [
         "## Training",
         "",
-        f"- data set: {_plain(dataset)}, split train",
-        f"- supervision: {SUPERVISION.get(config['supervision'], config['supervision'])}",
-        *([f"- pseudo masks by: {', '.join(steps)}"] if steps else []),
+        f"- data set: {inline(dataset)}, split train",
+        f"- supervision: {SUPERVISION.get(config['supervision']) or inline(config['supervision'])}",
+        *([f"- pseudo masks by: {inline(', '.join(steps))}"] if steps else []),
         f"- classes by id: {', '.join(names)}",
         "",
     ]
@@ -64,7 +65,7 @@ def _use(config: Mapping[str, Any]) -> list[str]:
         "pcc predict THIS_FOLDER images --output predictions",
         "```",
         "",
-        f"Settings of prediction (from {config['prediction_from']}): `{json.dumps(config['prediction'])}`.",
+        f"Settings of prediction (from {inline(config['prediction_from'])}): {code(json.dumps(config['prediction']))}.",
         f"Input: RGB in 0..1, {sides(config['multiple_of'])}; normalisation is inside the network.",
         "",
     ]
@@ -76,12 +77,12 @@ def _scores(metrics: Mapping[str, Any] | None) -> list[str]:
     lines = [
         "## Scores",
         "",
-        f"As in metrics.json, by the workflow's own predictions. split: {json.dumps(metrics['split'])}, "
+        f"As in metrics.json, by the workflow's own predictions. split: {inline(json.dumps(metrics['split']))}, "
         f"num_images: {json.dumps(metrics['num_images'])}, oracle: {json.dumps(metrics['oracle'])}, "
         f"labels_at_inference: {json.dumps(metrics['labels_at_inference'])}.",
         *(["", "`oracle: true`: ground-truth masks chose something, such as an epoch."] * metrics["oracle"]),
-        *([f"note: {metrics['note']}"] if metrics.get("note") else []),
-        f"Ignored pixels: {metrics['ignore_policy']}.",
+        *([f"note: {inline(metrics['note'])}"] if metrics.get("note") else []),
+        f"Ignored pixels: {inline(metrics['ignore_policy'])}.",
         "",
         "| measure | value |",
         "|---|---|",
@@ -89,12 +90,12 @@ def _scores(metrics: Mapping[str, Any] | None) -> list[str]:
         "",
         "| class | IoU |",
         "|---|---|",
-        *(f"| {_plain(name)} | {json.dumps(value)} |" for name, value in metrics["iou"].items()),
+        *(f"| {inline(name)} | {json.dumps(value)} |" for name, value in metrics["iou"].items()),
         "",
     ]
     if (weights := metrics["settings"].get("initial_weights")) is not None:
         named = ", ".join(without_places(weights.split(", ")))  # a network and where its weights came from
-        lines += [f"Initial weights of the encoder: {named}.", ""]
+        lines += [f"Initial weights of the encoder: {inline(named)}.", ""]
     return lines
 
 
@@ -125,21 +126,21 @@ def _origin(config: Mapping[str, Any], provenance: Mapping[str, Any] | None) -> 
         lines += ["No provenance.json lies beside the network.", ""]
     else:
         lines += [
-            f"- seed: {provenance.get('seed')}",
-            f"- git revision: {provenance.get('git')}",
-            f"- code: {provenance.get('code')}",
-            f"- device: {provenance.get('device')}",
-            f"- versions: {', '.join(f'{n} {v}' for n, v in (provenance.get('versions') or {}).items())}",
+            f"- seed: {inline(provenance.get('seed'))}",
+            f"- git revision: {inline(provenance.get('git'))}",
+            f"- code: {inline(provenance.get('code'))}",
+            f"- device: {inline(provenance.get('device'))}",
+            f"- versions: {inline(', '.join(f'{n} {v}' for n, v in (provenance.get('versions') or {}).items()))}",
             *(
-                f"- SHA-256 of input {without_places(name)}: {value}"
+                f"- SHA-256 of input {inline(without_places(name))}: {inline(value)}"
                 for name, value in (provenance.get("inputs") or {}).items()
             ),
         ]
     lines += [f"- SHA-256 of {name}: {value}" for name, value in config["digests"].items()]
     settings = (provenance or {}).get("settings")
     if settings is not None:
-        lines += ["", "Settings of the training:", "", "```json"]
-        lines += [json.dumps(without_places(settings), indent=2, ensure_ascii=False), "```"]
+        shown = json.dumps(without_places(settings), indent=2, ensure_ascii=False)
+        lines += ["", "Settings of the training:", "", block(shown, "json")]
     return [*lines, ""]
 
 
@@ -178,8 +179,3 @@ def without_places(settings: Any) -> Any:
 def sides(multiple_of: int) -> str:
     """What sides an image may have, in words."""
     return "sides of any length" if multiple_of == 1 else f"sides that are multiples of {multiple_of}"
-
-
-def _plain(name: str) -> str:
-    """A name that is data, not Markdown."""
-    return "".join(f"\\{sign}" if sign in "\\|`*_<>[]#" else sign for sign in name)

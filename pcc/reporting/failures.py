@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from pcc.configuration import CHAIN
+from pcc.reporting.escape import code, inline
 from pcc.reporting.tables import chain, markdown, percent
 from pcc.results import KINDS
 
@@ -47,7 +48,7 @@ def failures_text(experiment: Experiment) -> str:
     first = experiment.metrics[0]
     seed = f" (seed {first['experiment'].get('seed')})" if len(experiment.metrics) > 1 else ""
     parts = [
-        f"`{experiment.name}`, {first['kind'].replace('_', ' ')} on {first['split']}:\n",
+        f"{code(experiment.name)}, {inline(first['kind'].replace('_', ' '))} on {inline(first['split'])}:\n",
         markdown(["worst classes", "IoU", "precision", "recall"], _worst_classes(experiment)),
         markdown(["class", "predicted as", "% of its pixels", "cluster"], _confusions(experiment)),
     ]

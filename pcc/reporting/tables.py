@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import Field, NonNegativeInt
 
 from pcc.configuration import CHAIN
+from pcc.reporting.escape import inline
 from pcc.runtime.files import read_as, read_json
 
 CHOICES = ("dataset", "supervision", *CHAIN)
@@ -183,8 +184,9 @@ def chain(row: Mapping[str, Any]) -> str:
 
 
 def markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A padded Markdown table; the first column is left-aligned, others right-aligned."""
-    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+    """A padded Markdown table of any texts; the first column is left-aligned, others right-aligned."""
+    headers, rows = [inline(text) for text in headers], [[inline(text) for text in row] for row in rows]
+    widths = [max(3, *map(len, column)) for column in zip(headers, *rows, strict=True)]
     rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
     lines = [
         [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from pcc.reporting.escape import block, inline, picture
 from pcc.reporting.failures import Experiment, failures_text, reliability_text
 from pcc.reporting.tables import chain, markdown, percent, records
 from pcc.runtime.progress import duration
@@ -78,10 +79,10 @@ def report_text(
     first = metrics[0]
     dataset = ", ".join(dict.fromkeys(summary["dataset"].astype(str)))
     parts = [
-        f"# Results on {dataset}\n",
+        f"# Results on {inline(dataset)}\n",
         "mIoU in %, from one confusion matrix over all scored images; ± is the standard deviation over seeds.\n"
         f"Means are over {len(first['eval_classes'])} of {len(first['classes'])} classes: "
-        f"{', '.join(first['eval_classes'])}.\n"
+        f"{', '.join(map(inline, first['eval_classes']))}.\n"
         "Maps and pseudo masks use image-level labels; predictions do not.\n",
         scores_table(summary),
         *(["## Published results\n", _published(published)] if len(published) else ()),
@@ -112,13 +113,13 @@ def report_text(
         "![Losses](curves.png)\n",
     ]
     if clusters:
-        parts += ["## Clusters\n", *(f"![Clusters: {name}](clusters_{name}.png)\n" for name in clusters)]
+        parts += ["## Clusters\n", *(picture(f"Clusters: {name}", f"clusters_{name}.png") + "\n" for name in clusters)]
     if len(partitions):
         parts += ["Similarity of the partitions: adjusted Rand index (ARI) and variation of information (VI):\n"]
         parts += [_partition_table(partitions)]
     if nouns:
         parts += ["## Learned prompts\n", "Nearest nouns of each class's prompt, by cosine similarity in CLIP space:\n"]
-        parts += [f"![Nearest nouns: {name}](nouns_{name}.png)\n" for name in nouns]
+        parts += [picture(f"Nearest nouns: {name}", f"nouns_{name}.png") + "\n" for name in nouns]
     if len(cost):
         parts += [
             "## Cost\n",
@@ -219,11 +220,15 @@ def _configuration(metrics: Sequence[Mapping[str, Any]], run: Run) -> str:
         "device": [p["device"] for p in run.provenance],
         **{name: [p["versions"].get(name, "") for p in run.provenance] for name in versions},
     }
-    lines = [f"- {name}: {', '.join(dict.fromkeys(values))}" for name, values in facts.items() if values]
+    lines = [
+        f"- {inline(name)}: {', '.join(inline(value) for value in dict.fromkeys(values))}"
+        for name, values in facts.items()
+        if values
+    ]
     if run.config is None:
         return "\n".join([*lines, ""])
     again = "Configuration (also in `config.yaml`); rerun it with `snakemake --configfile`:"
-    return "\n".join([*lines, "", again, "", "```yaml", config_text(run.config) + "```", ""])
+    return "\n".join([*lines, "", again, "", block(config_text(run.config), "yaml"), ""])
 
 
 def config_text(config: Mapping[str, Any]) -> str:

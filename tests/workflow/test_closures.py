@@ -45,8 +45,8 @@ ALLOWED = {
     "data.images figures.canvas figures.pictures maps metrics quality reporting.own_tables reporting.sheets "
     "runtime.image_files runtime.interruption runtime.parallel scoring.counting scoring.oracle",
     "report": "artifacts.clusters artifacts.losses clusters.partition configuration figures.canvas figures.charts "
-    "reporting.costs reporting.failures reporting.own_tables reporting.partitions reporting.tables reporting.text "
-    "results runtime.image_files",
+    "reporting.costs reporting.escape reporting.failures reporting.own_tables reporting.partitions reporting.tables "
+    "reporting.text results runtime.image_files",
 }
 
 # What the demo chooses by name, and a CRF after the segmenter besides.
