@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from pcc.data import image_ids as ids
 from pcc.data.tables import read_table
 from pcc.ids import BACKGROUND
 from pcc.runtime.errors import InputError
@@ -133,7 +134,7 @@ class Manifest:
         beside = path.with_name("dataset.json")
         if not beside.is_file():
             raise InputError(f"{beside}: file is missing; run `pcc prepare`")
-        dataset = _dataset(beside, read_json(beside))
+        dataset = _dataset(beside)
         kept = tuple(
             _record(row, f"{path} line {line}", dataset)
             for line, row in read_table(path, COLUMNS)
@@ -201,17 +202,26 @@ def _name_fault(name: str, classes: tuple[str, ...]) -> str | None:
     return "is listed more than once; keep one" if classes.count(name) > 1 else None
 
 
-def _dataset(path: Path, stored: dict[str, Any]) -> Dataset:
+def _dataset(path: Path) -> Dataset:
     try:
+        stored = read_json(path)
         taxonomy = stored["taxonomy"]
         return Dataset(
-            stored["name"],
-            tuple(stored["classes"]),
-            None if taxonomy is None else {group: tuple(names) for group, names in taxonomy.items()},
-            tuple(stored["eval_classes"]),
+            _texts([stored["name"]])[0],
+            _texts(stored["classes"]),
+            None if taxonomy is None else {group: _texts(names) for group, names in taxonomy.items()},
+            _texts(stored["eval_classes"]),
         )
     except KeyError as error:
         raise InputError(f"{path}: key {error} is missing; run `pcc prepare` again") from error
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path}: not what `pcc prepare` writes ({error}); run it again") from error
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"{values!r:.80} where there should be names")
+    return tuple(values)
 
 
 def _record(row: dict[str, str], where: str, dataset: Dataset) -> Record:
@@ -220,6 +230,8 @@ def _record(row: dict[str, str], where: str, dataset: Dataset) -> Record:
         raise InputError(f"{where}: labels not in dataset.json: {', '.join(unknown)}; run `pcc prepare` again")
     if row["split"] not in SPLITS:
         raise InputError(f"{where}: split '{row['split']}' is not one of {', '.join(SPLITS)}")
+    if fault := ids.fault(row["image_id"]):  # masks and maps are stored under it
+        raise InputError(f"{where}: image id {row['image_id']!r:.300} {fault}; run `pcc prepare` again")
     return Record(
         row["image_id"],
         Path(row["image"]),

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 STAGES = sorted(file.stem for file in (ROOT / "pcc/stages").glob("[a-z]*.py"))
 
 EVERY = "artifacts.provenance runtime.errors runtime.files runtime.stage"
-MANIFEST = "data.manifest data.tables ids"
+MANIFEST = "data.image_ids data.manifest data.tables ids"
 IMAGES = f"{MANIFEST} data.images runtime.image_files data.tensors trainable runtime.hardware"
 TRAINING = (
     f"{IMAGES} artifacts.losses artifacts.masks artifacts.networks runtime.interruption training.batches "
@@ -23,7 +23,7 @@ SHARDS = "artifacts.maps artifacts.shards"
 
 # Modules of each stage beside its own and those that the configuration chooses by name.
 ALLOWED = {
-    "prepare": f"{MANIFEST} artifacts.masks data.checks data.classes data.image_ids data.images "
+    "prepare": f"{MANIFEST} artifacts.masks data.checks data.classes data.images "
     "runtime.image_files runtime.plugins runtime.resources",
     "clusters": f"{MANIFEST} artifacts.clusters clusters.partition clusters.providers runtime.plugins",
     "train": f"{TRAINING} {NETWORK} artifacts.clusters maps methods.base methods.loading runtime.plugins",
