@@ -9,16 +9,16 @@ import io
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
+from pcc.data import image_ids as ids
 from pcc.data.stamps import changed_files
 from pcc.data.tables import read_table
 from pcc.ids import BACKGROUND
 from pcc.runtime.errors import InputError
-from pcc.runtime.files import read_json, write_json, write_text
+from pcc.runtime.files import read_as, write_json, write_text
 
 SEPARATOR = ";"
 SPLITS = ("train", "val")
@@ -146,7 +146,7 @@ class Manifest:
         beside = manifest_files(path)[1]
         if not beside.is_file():
             raise InputError(f"{beside}: file is missing; run `pcc prepare`")
-        dataset = _dataset(beside, read_json(beside))
+        dataset = read_as(beside, Dataset, "pcc prepare")
         kept = tuple(
             _record(row, f"{path} line {line}", dataset)
             for line, row in read_table(path, COLUMNS)
@@ -233,25 +233,14 @@ def _name_fault(name: str, classes: tuple[str, ...]) -> str | None:
     return "is listed more than once; keep one" if classes.count(name) > 1 else None
 
 
-def _dataset(path: Path, stored: dict[str, Any]) -> Dataset:
-    try:
-        taxonomy = stored["taxonomy"]
-        return Dataset(
-            stored["name"],
-            tuple(stored["classes"]),
-            None if taxonomy is None else {group: tuple(names) for group, names in taxonomy.items()},
-            tuple(stored["eval_classes"]),
-        )
-    except KeyError as error:
-        raise InputError(f"{path}: key {error} is missing; run `pcc prepare` again") from error
-
-
 def _record(row: dict[str, str], where: str, dataset: Dataset) -> Record:
     labels = tuple(name for name in row["labels"].split(SEPARATOR) if name)
     if unknown := [name for name in labels if name not in dataset.classes]:
         raise InputError(f"{where}: labels not in dataset.json: {', '.join(unknown)}; run `pcc prepare` again")
     if row["split"] not in SPLITS:
         raise InputError(f"{where}: split '{row['split']}' is not one of {', '.join(SPLITS)}")
+    if fault := ids.fault(row["image_id"]):  # masks and maps are stored under it
+        raise InputError(f"{where}: image id {row['image_id']!r:.300} {fault}; run `pcc prepare` again")
     return Record(
         row["image_id"],
         Path(row["image"]),

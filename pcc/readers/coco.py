@@ -89,14 +89,14 @@ def paint(
         class_ids: category id → class id.
         crowd: how crowds are painted, see `read`.
     """
-    mask = np.zeros(size, np.uint8)
+    columns = np.zeros(size[0] * size[1], np.uint8)
     shapes = [(annotation, run_lengths.run_lengths(annotation["segmentation"], size)) for annotation in annotations]
     for annotation, runs in sorted(
         shapes, key=lambda pair: (not pair[0].get("iscrowd", 0), -int(pair[1][1::2].sum()), pair[0]["id"])
     ):
         ignored = annotation.get("iscrowd", 0) and crowd == "ignore"
-        mask[run_lengths.to_mask(runs, size)] = IGNORE if ignored else class_ids[annotation["category_id"]]
-    return mask
+        run_lengths.fill(columns, runs, IGNORE if ignored else class_ids[annotation["category_id"]])
+    return np.ascontiguousarray(columns.reshape(size[::-1]).T)
 
 
 def _records(instances: Instances, split: str, folder: Path, masks: Path | None) -> list[Record]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64, UInt8
 from pycocotools import mask as polygons
 
 MAX_CHARACTERS = 7  # of one number: 35 bits
@@ -56,9 +56,11 @@ def check(shape: Any, size: tuple[int, int]) -> None:
         raise ShapeFault(f"its run-length code covers {runs.sum()} pixels, its image has {pixels}")
 
 
-def to_mask(runs: Int64[np.ndarray, " n"], size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
-    """The mask of run lengths that cover ``size`` (height, width)."""
-    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size[::-1]).T
+def fill(columns: UInt8[np.ndarray, " n"], runs: Int64[np.ndarray, " m"], value: int) -> None:
+    """Set a shape's pixels in an image whose columns lie one after the other."""
+    inside = runs[1 : len(runs) // 2 * 2]  # without the background before and after
+    start = int(runs[0]) if len(inside) else 0
+    columns[start : start + int(inside.sum())][np.repeat(np.arange(len(inside)) % 2 == 0, inside)] = value
 
 
 def _check_polygons(shape: list[Any], size: tuple[int, int]) -> None:

@@ -8,7 +8,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 
-from pcc.data import image_ids as ids
 from pcc.data.manifest import Dataset, Manifest, Record
 from pcc.gallery.data import page_data, write_page
 from pcc.gallery.layers import Facts, Job, Layer, is_fresh, jobs, make, read_made, write, write_made
@@ -68,14 +67,7 @@ def read_results(results: Path) -> Manifest:
     manifest = results / MANIFEST
     if not manifest.is_file():
         raise InputError(f"{results}: not a data set's results, as there is no data/manifest.csv in it")
-    data = Manifest.read(manifest)
-    if problems := [
-        f"{r.where}: image id {r.image_id!r} {fault}; run `pcc prepare` again"
-        for r in data.records
-        if (fault := ids.fault(r.image_id))
-    ]:
-        raise InputError(problems)
-    return data
+    return Manifest.read(manifest)
 
 
 def spread(records: Sequence[T], limit: int | None) -> list[T]:

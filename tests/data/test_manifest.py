@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pcc.data.image_ids import fault
 from pcc.data.manifest import Dataset, Manifest, Record
 from pcc.runtime.errors import InputError
 
 NAMES = ("cat", "hair drier", "dog, large", 'the "best"')
 DATASET = Dataset("pets", NAMES, {"animals": ("cat", "dog, large"), "things": ("hair drier", 'the "best"')}, ("cat",))
-ids = st.text(st.characters(min_codepoint=32, exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
+ids = st.text(st.characters(min_codepoint=32), min_size=1, max_size=12).filter(lambda one: fault(one) is None)
 
 
 @given(
@@ -106,6 +107,9 @@ def test_bad_class_lists_are_refused(classes: tuple[str, ...], scored: tuple[str
             "line 2: labels not in dataset.json: cow",
         ),
         ("image_id,image,labels,mask,split,shard,scored\na,a.png,cat,,test,000,1\n", "line 2: split 'test'"),
+        ("image_id,image,labels,mask,split,shard,scored\n../a,a.png,cat,,train,000,1\n", "line 2: image id '../a' has"),
+        ("image_id,image,labels,mask,split,shard,scored\n__metadata__,a.png,cat,,train,000,1\n", "is reserved; run"),
+        ('image_id,image,labels,mask,split,shard,scored\n"a\nb",a.png,cat,,train,000,1\n', r"image id 'a\\nb' is"),
         ("image_id,image,labels,mask,split,shard,scored\na,a.png\n", "line 2: row does not have 7 cells"),
         ("image_id,image,labels,mask,split,shard,scored\na,a.png,c\xe4t,,train,000,1\n", "not a UTF-8 CSV"),
     ],
@@ -115,6 +119,31 @@ def test_a_damaged_manifest_is_one_line(tmp_path: Path, text: str, line: str) ->
     (tmp_path / "manifest.csv").write_bytes(text.encode("latin-1"))
     with pytest.raises(InputError, match=line):
         Manifest.read(tmp_path / "manifest.csv")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "[" * 100_000,
+        '{"name": "pets"}',
+        '{"name": 5, "classes": ["cat"], "taxonomy": null, "eval_classes": []}',
+        '{"name": "pets", "classes": "cat", "taxonomy": null, "eval_classes": []}',
+        '{"name": "pets", "classes": ["cat", 1], "taxonomy": null, "eval_classes": []}',
+        '{"name": "pets", "classes": ["cat"], "taxonomy": [], "eval_classes": []}',
+        '{"name": "pets", "classes": ["cat"], "taxonomy": {"animals": "cat"}, "eval_classes": []}',
+        '{"name": "pets", "classes": ["cat"], "taxonomy": null, "eval_classes": {}}',
+    ],
+)
+def test_a_damaged_description_is_one_line(tmp_path: Path, text: str) -> None:
+    manifest().write(tmp_path)
+    (tmp_path / "dataset.json").write_text(text)
+    with pytest.raises(InputError, match=r"dataset\.json: .*run ") as caught:
+        Manifest.read(tmp_path / "manifest.csv")
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:

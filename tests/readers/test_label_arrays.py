@@ -1,5 +1,6 @@
 import os
 import pickle
+import random
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -92,3 +93,69 @@ def test_other_arrays_are_one_line(tmp_path: Path, content: np.ndarray) -> None:
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="file of labels is missing"):
         read_label_arrays(tmp_path / "a.npy")
+
+
+def saved(path: Path, content: Any, protocol: int = 4) -> Path:
+    """A file as ``numpy.save`` writes it, with a pickle of another protocol."""
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": ()})
+        pickle.dump(np.array(content, object), file, protocol)
+    return path
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+@pytest.mark.parametrize(
+    "vector",
+    [
+        np.array([1, 0, 1], ">f4"),
+        np.array([1, 0, 1], ">i8"),
+        np.array([1, 0, 1], np.float16),
+        np.array([[1, 0], [0, 0], [1, 0]], np.uint8)[:, 0],
+        [1, 0, 1],
+        (np.float32(1), np.int64(0), np.bool_(True)),
+    ],
+    ids=str,
+)
+def test_numbers_are_read_however_they_are_stored(tmp_path: Path, vector: Any, protocol: int) -> None:
+    read = read_label_arrays(saved(tmp_path / "a.npy", {"a": vector, 2007000032: vector}, protocol))
+    assert {key: value.tolist() for key, value in read.items()} == {"a": [1, 0, 1], "2007_000032": [1, 0, 1]}
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [
+        np.array(["1", "0"]),
+        np.array([1, None], object),
+        np.zeros(2, [("a", "f4"), ("b", "O")]),
+        np.zeros(2, "M8[s]"),
+        np.zeros(2, complex),
+        Runs(np.ndarray, (10**6,), "f8"),
+        Runs(np.ndarray, (2,)),
+        Runs(np.dtype, "f8,O"),
+    ],
+    ids=lambda vector: str(getattr(vector, "call", vector)),
+)
+def test_arrays_of_anything_but_numbers_are_refused(tmp_path: Path, vector: Any) -> None:
+    """Sizes, types and addresses of memory are not taken from a pickle."""
+    with pytest.raises(InputError, match=r"not a pickled dictionary|refused, because") as caught:
+        read_label_arrays(saved(tmp_path / "a.npy", {"a": vector}))
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_files_are_read_or_refused_in_one_line(tmp_path: Path) -> None:
+    path, drawn = saved(tmp_path / "a.npy", VECTORS), random.Random(5)
+    whole = path.read_bytes()
+    outcomes = set()
+    for _ in range(500):
+        content = bytearray(whole)
+        for _ in range(drawn.randint(1, 4)):
+            content[drawn.randrange(len(content))] = drawn.randrange(256)
+        path.write_bytes(content[: drawn.choice([len(content), drawn.randrange(len(content))])])
+        try:
+            read_label_arrays(path)
+        except InputError as error:
+            outcomes.add("refused")
+            assert len(str(error).splitlines()) == 1  # noqa: PT017 - most are refused
+        else:
+            outcomes.add("read")
+    assert outcomes == {"read", "refused"}

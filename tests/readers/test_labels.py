@@ -41,6 +41,47 @@ def test_one_bad_annotation_does_not_hide_the_others(tmp_path: Path) -> None:
     assert labels.labels("c") == ("bird",)
 
 
+BOMB = "".join(f'<!ENTITY e{n + 1} "{f"&e{n};" * 10}">' for n in range(9))
+CAT = "<annotation><object><name>cat</name></object></annotation>"
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b'<?xml version="1.0" encoding="Big5"?>' + CAT.encode(), "multi-byte encodings are not supported"),
+        (b'<?xml version="1.0" encoding="Shift_JIS"?>' + CAT.encode(), "multi-byte encodings are not supported"),
+        (b'<?xml version="1.0" encoding="x-mac"?>' + CAT.encode(), "unknown encoding"),
+        (b'<?xml version="1.0" encoding="rot13"?>' + CAT.encode(), "not a text encoding"),
+        (b'<?xml version="1.0" encoding="idna"?>' + CAT.encode(), "idna"),
+        (CAT.replace("cat", "Kätzchen").encode("latin-1"), "not well-formed"),
+        (CAT.encode("utf-32"), "not well-formed"),
+        (b"", "no element found"),
+        (bytes(40), "not well-formed"),
+        (CAT.encode()[:-9], "no element found|unclosed token"),
+        (f'<!DOCTYPE a [<!ENTITY e0 "cat">{BOMB}]>{CAT.replace("cat", "&e9;")}'.encode(), "declares a document type"),
+        (f'<!DOCTYPE a [<!ENTITY f SYSTEM "a.xml">]>{CAT.replace("cat", "&f;")}'.encode(), "declares a document type"),
+        (f'<!DOCTYPE a SYSTEM "http://example.org/a.dtd">{CAT}'.encode(), "declares a document type"),
+        (b"<html><object><name>cat</name></object></html>", "it is a <html>"),
+        (b'<annotation xmlns="urn:a"><object/></annotation>', "it is a <{urn:a}annotation>"),
+        (b"<annotation><object><name>dog</name></object><object/></annotation>", "object 2 has no name"),
+        (b"<annotation><object><name> \n </name></object></annotation>", "object 1 has no name"),
+        (b"<annotation><object><label>cat</label></object></annotation>", "object 1 has no name"),
+    ],
+)
+def test_faulty_annotations_are_one_line(tmp_path: Path, content: bytes, line: str) -> None:
+    (tmp_path / "a.xml").write_bytes(content)
+    with pytest.raises(InputError, match=rf"a\.xml: .*({line}).*; ") as caught:
+        from_xml(tmp_path, CLASSES).labels("a")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "iso-8859-1", "windows-1252", "us-ascii"])
+def test_annotations_are_read_in_the_encodings_that_the_parser_knows(tmp_path: Path, encoding: str) -> None:
+    declared = f'<?xml version="1.0" encoding="{encoding.removesuffix("-sig")}"?>{CAT}'
+    (tmp_path / "a.xml").write_bytes(declared.encode(encoding))
+    assert from_xml(tmp_path, CLASSES).labels("a") == ("cat",)
+
+
 def test_labels_from_masks_leave_out_background_and_ignore(tmp_path: Path) -> None:
     write_mask(tmp_path / "a.png", np.array([[0, 3], [255, 1]], np.uint8))
     write_mask(tmp_path / "b.png", np.array([[0, 255]], np.uint8))

@@ -7,6 +7,7 @@ import yaml
 from PIL import Image
 
 from pcc.artifacts.masks import write_mask
+from pcc.data.checks import find_problems
 from pcc.data.manifest import Manifest
 from pcc.readers import voc
 from pcc.runtime.errors import InputError
@@ -103,6 +104,55 @@ def test_unlisted_validation_labels_are_empty(tree: Path) -> None:
     manifest = read(tree, {"source": "xml"})
     assert manifest.problems == ()
     assert manifest.records[-1].labels == ()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lists_as_other_programs_write_them(tree: Path, encoding: str, end: str) -> None:
+    mark = "\ufeff" if encoding.startswith("utf-16-") else ""
+    content = (mark + "".join(f" {image_id} {end}" for image_id in AUGMENTED) + end).encode(encoding)
+    (tree / "ImageSets/Segmentation/train_aug.txt").write_bytes(content)
+    manifest = read(tree, {"source": "xml"})
+    assert manifest.problems == ()
+    assert [r.image_id for r in manifest.records] == [*AUGMENTED, *VAL]
+
+
+@pytest.mark.parametrize("content", ["t1\nä\n".encode("latin-1"), b"\xff\xfet", b"\x80\x81\n", b"t1\n\xc3"])
+def test_lists_in_unknown_encodings_are_one_line(tree: Path, content: bytes) -> None:
+    (tree / "ImageSets/Segmentation/val.txt").write_bytes(content)
+    with pytest.raises(InputError, match=r"val\.txt: not text in UTF-8 \(.+\); save it as UTF-8") as caught:
+        read(tree, {"source": "xml"})
+    assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        ("t1\nt1\n", "line 2: image id t1 is there twice, first at"),
+        ("t1\nT1\n", "image ids T1 and t1"),
+        ("t1\nghost\n", "training image ghost has no entry in the label source"),
+        ("/JPEGImages/t1.jpg /SegmentationClassAug/t1.png\n", "has a path in it"),
+        ("t1.jpg\n", "training image t1.jpg has no entry in the label source"),
+        ("t1\0\n", "control characters"),
+    ],
+)
+def test_faulty_lists_are_one_line(tree: Path, lines: str, line: str) -> None:
+    (tree / "ImageSets/Segmentation/train_aug.txt").write_text(lines)
+    (tree / "Annotations/T1.xml").write_text("<annotation><object><name>cat</name></object></annotation>")
+    (tree / "JPEGImages/T1.png").write_bytes((tree / "JPEGImages/t1.jpg").read_bytes())
+    (problem,) = [p for p in find_problems(read(tree, {"source": "xml"})) if "has no labels" not in p]
+    assert line in problem
+
+
+@pytest.mark.parametrize("suffix", [".png", ".JPG", ".jpeg", ".tif", ".WEBP"])
+def test_images_may_have_other_suffixes(tree: Path, suffix: str) -> None:
+    for image in (tree / "JPEGImages").iterdir():
+        with Image.open(image) as opened:
+            opened.save(image.with_suffix(suffix))
+        image.unlink()
+    manifest = read(tree, {"source": "xml"})
+    assert find_problems(manifest) == []
+    assert {record.image.suffix for record in manifest.records} == {suffix}
 
 
 @pytest.mark.parametrize(

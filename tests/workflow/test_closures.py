@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 STAGES = sorted(file.stem for file in (ROOT / "pcc/stages").glob("[a-z]*.py"))
 
 EVERY = "artifacts.provenance runtime.errors runtime.files runtime.ownership runtime.stage"
-MANIFEST = "data.manifest data.stamps data.tables ids"
+MANIFEST = "data.image_ids data.manifest data.stamps data.tables ids"
 IMAGES = f"{MANIFEST} data.images runtime.image_files data.tensors trainable runtime.hardware"
 TRAINING = (
     f"{IMAGES} artifacts.losses artifacts.masks artifacts.networks artifacts.tensors runtime.interruption "
@@ -24,8 +24,8 @@ SHARDS = "artifacts.maps artifacts.shards artifacts.tensors"
 
 # Modules of each stage beside its own and those that the configuration chooses by name.
 ALLOWED = {
-    "prepare": f"{MANIFEST} artifacts.masks data.checks data.classes data.image_ids data.images data.mask_labels "
-    "runtime.image_files runtime.plugins runtime.resources",
+    "prepare": f"{MANIFEST} artifacts.masks data.checks data.classes data.images data.mask_labels runtime.image_files "
+    "runtime.plugins runtime.resources",
     "clusters": f"{MANIFEST} artifacts.clusters clusters.partition clusters.providers runtime.plugins",
     "train": f"{TRAINING} {NETWORK} artifacts.clusters maps methods.base methods.loading runtime.plugins",
     "nouns": "artifacts.networks artifacts.tensors models.clip runtime.resources",
