@@ -112,7 +112,7 @@ def user_errors(command: str, *, every: bool = False) -> Iterator[None]:
         yield
     except InputError as error:
         for problem in error.problems if every else error.summary():
-            typer.echo(f"pcc {command}: {problem}", err=True)
+            typer.echo(f"pcc {command}: {' '.join(problem.splitlines())}", err=True)  # names may have line ends
         raise typer.Exit(2) from None
     except OSError as error:
         if (line := explained(error)) is None:

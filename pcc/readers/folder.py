@@ -111,6 +111,8 @@ def read(
     if classes is None:
         names = tuple(sorted({tag for record in records for tag in record.labels}))
         problems += _same_but_for_case(records)
+    if not names:
+        raise InputError(problems or f"{tags or folder}: no image has a label; label them")
     if taxonomy is not None:
         groups = {group: tuple(members) for group, members in taxonomy.items()}
     sources = () if tags is None else (Path(tags),)
@@ -162,11 +164,15 @@ def _table_rows(
                 if isinstance(tags_column, str)
                 else tuple(name for name in flags if row[name].strip().casefold() in YES)
             )
+            file = _file(folder, row[image_column])
         except InputError as error:
             problems += [f"{where}: {problem}" for problem in error.problems]
             continue
+        except OSError as error:
+            problems.append(f"{where}: no file can be called so ({error.strerror}); correct column {image_column}")
+            continue
         split = row[split_column].strip() if split_column else None
-        rows.append(Row(where, _file(folder, row[image_column]), labels, split))
+        rows.append(Row(where, file, labels, split))
     return rows
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,7 +20,7 @@ ZIP = b"PK\x03\x04"  # begins a spreadsheet's file
 # What pandas, R, Excel and databases write for an empty cell.
 MISSING = ("nan", "none", "null", "na", "n/a", "#n/a", "<na>")
 YES, NO = ("1", "1.0", "true"), ("0", "0.0", "false", "")
-QUOTED = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
+QUOTED = r"'(?:[^'\\\r\n]|\\.)*'|\"(?:[^\"\\\r\n]|\\.)*\""
 LIST = re.compile(rf"[\[({{]\s*(?:(?:{QUOTED})[\s,]*)*[\])}}]")  # of Python, NumPy (without commas) or JSON
 Row = tuple[int, dict[str, str]]
 
@@ -174,11 +175,10 @@ def split_tags(cell: str, separator: str, classes: Collection[str] = ()) -> tupl
 def _listed(cell: str) -> list[str] | None:
     """The items of a list, or None where the cell is none."""
     if LIST.fullmatch(cell):
-        try:
-            items = json.loads(cell)
-        except json.JSONDecodeError:
-            items = [ast.literal_eval(item) for item in re.findall(QUOTED, cell)]
-        return [str(item) for item in items]
+        with suppress(json.JSONDecodeError):
+            return [str(item) for item in json.loads(cell)]
+        with suppress(ValueError, SyntaxError):  # of an escape that is none
+            return [str(ast.literal_eval(item)) for item in re.findall(QUOTED, cell)]
     if not cell.startswith(("[", "{", "('", '("')):
         return None
     inside = cell[1:-1]
