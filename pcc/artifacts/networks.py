@@ -108,7 +108,8 @@ def rebuilt(build: Callable[[], N], path: Path, remedy: str | None = None) -> N:
         with _Budget(shapes, remedy):
             network = build()
     except InputError as error:
-        raise InputError([f"{path.parent}: {problem}" for problem in error.problems]) from error
+        more = f" ({len(error.problems) - 1} more faults)" if len(error.problems) > 1 else ""
+        raise InputError(f"{path.parent}: {shortened(error.problems[0])}{more}") from error
     except Exception as error:  # libraries answer nonsense settings with whatever comes
         raise InputError(f"{path.parent}: the network cannot be built ({reason(error)}); {remedy}") from error
     load_weights(network, read_weights(path, remedy), path, remedy)
@@ -169,8 +170,13 @@ def shown(value: Any) -> str:
 
 def reason(error: Exception) -> str:
     """An error of another library on one line."""
-    words = " ".join(str(error).split())
-    return (words if len(words) <= 200 else f"{words[:200]}…") or type(error).__name__
+    return shortened(str(error)) or type(error).__name__
+
+
+def shortened(text: str) -> str:
+    """Text on one line, at most 300 characters."""
+    words = "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
+    return words if len(words) <= 300 else f"{words[:300]}…"
 
 
 class _Budget(TorchDispatchMode):

@@ -64,6 +64,8 @@ def _fault(value: Any, key: str = "", depth: int = 0) -> str | None:
     if isinstance(value, Mapping):
         if key == "settings" and (unknown := sorted(set(value) - SETTINGS)):
             return f"setting {shown(unknown[0])} is not allowed in an exported model"
+        if strange := [name for name in value if not WORD.fullmatch(name)]:
+            return f"{shown(strange[0])} is no name of a setting"
         if value.get("weights", "random") != "random":
             return f"weights must be 'random', not {shown(value['weights'])}: they are in {MODEL}"
         return _first(_fault(item, name, depth + 1) for name, item in value.items())
