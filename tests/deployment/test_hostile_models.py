@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+import re
 import shutil
 import struct
 from collections.abc import Callable, Iterator
@@ -17,7 +18,6 @@ from onnx import TensorProto, helper
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from pcc.artifacts.networks import WEIGHTS, read_weights
 from pcc.deployment import Localizer, Predictor
 from pcc.deployment.model_config import Predicting
 from pcc.deployment.package import open_model
@@ -54,6 +54,16 @@ def line_of(folder: Path, engine: str = "torch") -> str:
     assert line.isprintable() and len(line) < 900, line
     assert str(folder) in line or line.startswith("the network's logits"), line
     return line
+
+
+def refused(action: Callable[[], Any]) -> str | None:
+    """The one line with which something is refused, None if it is not."""
+    try:
+        action()
+    except InputError as error:
+        line = str(error)
+        return line if line.isprintable() and len(line) < 900 else pytest.fail(line)
+    return None
 
 
 def put(config: Config, key: str, value: Any) -> Config:
@@ -130,6 +140,8 @@ HOSTILE = [
     ("onnx.size", "huge", "onnx"),
     ("onnx.file", "/etc/passwd", "onnx"),
     ("onnx.output.shape", ["batch", 9, "rows", "columns"], "4 classes"),
+    ("onnx.input.name", "logits", "onnx.input"),
+    ("normalisation.std", [0.2, 0, 0.2], "std"),
     ("palette", [[0, 0, 0]], "palette"),
     ("palette", "voc", "palette"),
     ("model", [], "model"),
@@ -268,7 +280,7 @@ def test_other_weights_are_one_line(model: Path, change: Callable[..., Any], wor
 
 @pytest.mark.parametrize("value", [3e38, -3e38])
 def test_logits_that_overflow_are_one_line(model: Path, value: float, tmp_path: Path) -> None:
-    rewritten(model, lambda weights: weights[LAST].fill_(value))
+    rewritten(model, lambda weights: (weights[LAST].fill_(value), weights["head.4.bias"].fill_(9)))
     with pytest.raises(InputError, match="logits are NaN or infinite"):
         Predictor.load(model)(IMAGE)
     for name in ("a", "b"):
@@ -284,7 +296,6 @@ def test_half_precision_weights_are_converted(model: Path) -> None:
 
 
 def test_defaults_are_those_of_prediction() -> None:
-    assert Predictor.__init__ is not None
     stated = {**Predicting().model_dump(), "scales": (1.0,)}
     assert stated == Prediction().__dict__
 
@@ -322,33 +333,40 @@ def _in_attribute() -> onnx.NodeProto:
     return helper.make_node("Constant", [], ["w"], value=_external("../../etc/passwd"))
 
 
-LOGITS = helper.make_node("Conv", ["images", "w"], ["logits"])
+node, tensor = helper.make_node, helper.make_tensor
+LOGITS = node("Conv", ["images", "w"], ["logits"])
+SAME = node("Identity", ["images"], ["logits"])
+FREE = ["n", "c", "h", "w"]
+IN = ["n", 3, "h", "w"]
+NAN = [node("Log", ["minus"], ["a"]), node("Conv", ["images", "w"], ["b"]), node("Add", ["a", "b"], ["logits"])]
+OTHER_SIZE = tensor("s", TensorProto.INT64, [4], [1, 4, 7, 11])
+CONSTANTS = [tensor("minus", 1, [1], [-1.0]), tensor("w", 1, [4, 3, 1, 1], [0.1] * 12)]
 WRONG_ONNX = [
     (lambda: graph(initial=[_external("/etc/passwd")]), "in another file"),
     (lambda: graph(initial=[_external("weights.bin")]), "in another file"),
     (lambda: graph(_in_attribute(), LOGITS, initial=[]), "in another file"),
-    (lambda: graph(helper.make_node("Run", ["images"], ["logits"], domain="evil"), domains=("evil",)), "evil.Run"),
+    (lambda: graph(node("Run", ["images"], ["logits"], domain="evil"), domains=("evil",)), "evil.Run"),
     (
         lambda: graph(
-            helper.make_node("EPContext", ["images"], ["logits"], domain="com.microsoft"), domains=("com.microsoft",)
+            node("EPContext", ["images"], ["logits"], domain="com.microsoft"), domains=("com.microsoft",)
         ),
         "EPContext",
     ),
-    (lambda: graph(helper.make_node("Loop", ["images"], ["logits"])), "'Loop' is not allowed"),
+    (lambda: graph(node("Loop", ["images"], ["logits"])), "'Loop' is not allowed"),
     (lambda: graph(names=("x", "logits")), "input must be images"),
     (lambda: graph(names=("images", "y")), "output must be logits"),
-    (lambda: graph(helper.make_node("Flatten", ["images"], ["logits"]), shapes=(["n", 3, "h", "w"], ["n", "k"])), "output must"),
+    (lambda: graph(node("Flatten", ["images"], ["logits"]), shapes=(IN, ["n", "k"])), "output must"),
     (lambda: graph(shapes=(["n", 1, "h", "w"], ["n", 4, "h", "w"])), "m"),
-    (lambda: graph(helper.make_node("Identity", ["images"], ["logits"]), shapes=([1, 3, 8, 8], [1, 3, 8, 8])), "logits"),
-    (lambda: graph(helper.make_node("Identity", ["images"], ["logits"]), shapes=(["n", 3, "h", "w"], ["n", "c", "h", "w"])), "4 channels"),
-    (lambda: graph(helper.make_node("Log", ["zero"], ["a"]), helper.make_node("Conv", ["images", "w"], ["b"]), helper.make_node("Add", ["a", "b"], ["logits"]), initial=[helper.make_tensor("zero", 1, [1], [0.0]), helper.make_tensor("w", 1, [4, 3, 1, 1], [0.1] * 12)]), "NaN or infinite"),
-    (lambda: graph(helper.make_node("Reshape", ["images", "s"], ["logits"]), initial=[helper.make_tensor("s", TensorProto.INT64, [4], [1, 4, 7, 11])]), "onnxruntime fails"),
-    (lambda: graph(helper.make_node("Identity", ["images"], ["logits"]), kind=TensorProto.DOUBLE), "input must be images"),
+    (lambda: graph(SAME, shapes=([1, 3, 8, 8], [1, 3, 8, 8])), "logits"),
+    (lambda: graph(SAME, shapes=(IN, FREE)), "4 channels"),
+    (lambda: graph(*NAN, initial=CONSTANTS), "NaN or infinite"),
+    (lambda: graph(node("Reshape", ["images", "s"], ["logits"]), initial=[OTHER_SIZE]), "onnxruntime fails"),
+    (lambda: graph(SAME, kind=TensorProto.DOUBLE), "input must be images"),
     (lambda: graph(opset=9999), "cannot load"),
     (lambda: graph(ir=9999), "cannot load"),
-    (lambda: graph(helper.make_node("NoSuchOperator", ["images"], ["logits"])), "cannot load"),
-    (lambda: graph(helper.make_node("Conv", ["images", "nothing"], ["logits"])), "cannot load"),
-    (lambda: onnx.ModelProto(), "m"),
+    (lambda: graph(node("NoSuchOperator", ["images"], ["logits"])), "cannot load"),
+    (lambda: graph(node("Conv", ["images", "nothing"], ["logits"])), "cannot load"),
+    (onnx.ModelProto, "m"),
 ]  # fmt: skip
 
 
@@ -442,10 +460,8 @@ def test_damaged_records_beside_a_segmenter_are_one_line(results: Path, name: st
     file = results / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(content)
-    try:
-        open_model(results / "segmenter")
-    except InputError as error:
-        assert len(error.problems) == 1 and str(file) in error.problems[0] and "; rerun " in error.problems[0]
+    if line := refused(lambda: open_model(results / "segmenter")):
+        assert str(file) in line and "; rerun " in line
     else:
         assert name.startswith("predictions") and content.startswith('{"inputs": {}')  # of other weights: not used
 
@@ -465,36 +481,13 @@ ODD: list[Any] = [
     None, True, False, 0, 1, -1, 2, 10**6, 10**12, 10**400, 0.5, -0.5, 1e308, float("nan"), float("inf"), "", "x", "1",
     "../x", "/etc/passwd", "a" * 100_000, "a\nb", "\x00", "\ud800", [], {}, [None], [[]], {"a": 1}, [0] * 2000, ...,
 ]  # fmt: skip
-# Keys whose value says nothing about the network and how it predicts, and others that training alone uses.
-TEXTS = (
-    "pcc",
-    "supervision",
-    "prediction_from",
-    "normalisation.where",
-    "meaning",
-    "onnx.input",
-    "onnx.output",
-    "shape",
+# What may differ from what export wrote and is accepted: the only harmless changes.
+LEGITIMATE = re.compile(
+    r"classes/[1-3]"  # another name of a class
+    r"|prediction(/.*)?"  # another way to predict, in its ranges (HOSTILE)
+    r"|(palette|normalisation|onnx)/.*|pcc|supervision|prediction_from"  # words and numbers for readers
+    r"|model/(unfrozen_blocks|dropout|backbone_lr)"  # of training alone
 )
-UNUSED = ("palette", "normalisation", "tolerance", "compared_with_pytorch", "onnx.size")
-OPTIONAL = ("prediction.", "model.", "onnx")
-
-
-def is_legitimate(key: str, old: Any, new: Any) -> bool:
-    """The written rule: what may be accepted, although it is not what export wrote."""
-    if new is ...:
-        return key.startswith(("prediction.", "model.")) or key.startswith(("palette.", "normalisation."))
-    if key.startswith("classes."):
-        return isinstance(new, str) and new.strip() != "" and len(new) < 200
-    if any(text in key for text in TEXTS):
-        return isinstance(new, str | int) and new not in ("", "\x00")
-    if any(part in key for part in UNUSED):
-        return isinstance(new, int | float | None | list)
-    if key.startswith("prediction."):
-        return type(new) in (type(old), int, type(None)) or isinstance(new, float)
-    if key.startswith("model."):  # as far as it gives the same tensors: the weights are compared
-        return new in (None, False, True, 1, 2, [], {}, 0, 0.5) or key.endswith(("mean", "std"))
-    return new == old
 
 
 def damaged(content: bytes, draw: random.Random) -> bytes:
@@ -530,32 +523,17 @@ def test_300_mutations_end_in_one_line_or_in_a_rule(exported: Path, tmp_path: Pa
         (f"{k}x", 1) for k in ("", "model/", "onnx/")
     ]
     draw.shuffle(changes)
-    accepted, refused = [], 0
+    lines = []
     for key, value in changes:
-        changed = put(config, key, value)
-        (folder / "config.json").write_text(json.dumps(changed))
-        try:
-            mask = Predictor.load(folder)(IMAGE)
-            assert mask.shape == IMAGE.shape[:2]
-        except InputError as error:
-            refused += 1
-            assert len(error.problems) == 1 and error.problems[0].isprintable() and len(error.problems[0]) < 900
-        else:
-            accepted.append((key, at(config, key), value))
+        (folder / "config.json").write_text(json.dumps(put(config, key, value)))
+        lines.append(refused(lambda: Predictor.load(folder)(IMAGE)))
+        assert lines[-1] or value == at(config, key) or LEGITIMATE.fullmatch(key), (key, value)
+    write_json(folder / "config.json", config)
     for _ in range(100):
         content = damaged(weights, draw)
         (folder / "model.safetensors").write_bytes(content)
-        write_json(
-            folder / "config.json",
-            put(config, "digests", {**config["digests"], "model.safetensors": digest(folder / "model.safetensors")}),
-        )
-        try:
-            Predictor.load(folder)(IMAGE)
-        except InputError as error:
-            refused += 1
-            assert len(error.problems) == 1 and error.problems[0].isprintable()
-        else:  # bits of numbers, which no reader can know; whoever changes them changes the digest
-            assert len(content) == len(weights) and content[:8] == weights[:8]
-    for a in sorted(set((k,repr(o),repr(v)) for k,o,v in accepted)): print(a)
-    print(len(accepted), refused)
-    assert len(changes) >= 200 and refused > 200
+        redigest(folder)
+        lines.append(refused(lambda: Predictor.load(folder)(IMAGE)))
+        # Flipped bits of numbers are for the digest to find, which is made to fit here.
+        assert lines[-1] or (len(content) == len(weights) and content[:8] == weights[:8])
+    assert len(lines) >= 300 and len([line for line in lines if line]) > 200
