@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pcc.artifacts.tensors import write_tensors
-from pcc.runtime.errors import InputError, reason, shown
+from pcc.runtime.errors import InputError, reason, shortened, shown
 from pcc.runtime.files import read_object
 
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
@@ -85,7 +85,8 @@ def rebuilt(build: Callable[[], N], path: Path, remedy: str | None = None) -> N:
         with _Budget(shapes, remedy):
             network = build()
     except InputError as error:
-        raise InputError([f"{path.parent}: {problem}" for problem in error.problems]) from error
+        more = f" ({len(error.problems) - 1} more faults)" if len(error.problems) > 1 else ""
+        raise InputError(f"{path.parent}: {shortened(error.problems[0])}{more}") from error
     except Exception as error:  # libraries answer nonsense settings with whatever comes
         raise InputError(f"{path.parent}: the network cannot be built ({reason(error)}); {remedy}") from error
     load_weights(network, read_weights(path, remedy), path, remedy)

@@ -64,6 +64,8 @@ def _fault(value: Any, key: str = "", depth: int = 0) -> str | None:
     if isinstance(value, Mapping):
         if key == "settings" and (unknown := sorted(set(value) - SETTINGS)):
             return f"setting {shown(unknown[0])} is not allowed in an exported model"
+        if strange := [name for name in value if not WORD.fullmatch(name)]:
+            return f"{shown(strange[0])} is no name of a setting"
         if value.get("weights", "random") != "random":
             return f"weights must be 'random', not {shown(value['weights'])}: they are in {MODEL}"
         return _first(_fault(item, name, depth + 1) for name, item in value.items())
@@ -86,6 +88,7 @@ Line = Annotated[str, Field(max_length=10_000), AfterValidator(_one_line)]
 Side = Annotated[int, Field(ge=1, le=16_384)]
 Multiple = Annotated[int, Field(ge=1, le=1024)]
 Batch = Annotated[int, Field(ge=1, le=1024)]
+Positive = Annotated[float, Field(gt=0)]
 Sigma = Annotated[float, Field(gt=0, le=10_000)]
 Weight = Annotated[float, Field(ge=0, le=10_000)]
 Byte = Annotated[int, Field(ge=0, le=255)]
@@ -133,7 +136,7 @@ class Predicting(_Checked):
 class Tensor(_Checked):
     """An input or output of model.onnx."""
 
-    name: Line
+    name: Literal["images", "logits"]
     shape: Annotated[list[Side | Line], Field(min_length=4, max_length=4)]
     meaning: Line
 
@@ -162,7 +165,7 @@ class Normalisation(_Checked):
     """What the network does to images itself."""
 
     mean: Channels | None
-    std: Channels | None
+    std: Annotated[list[Positive], Field(min_length=3, max_length=3)] | None
     where: Line
 
 
@@ -192,8 +195,10 @@ class ModelConfig(_Checked):
         files = {MODEL} if self.onnx is None else {MODEL, ONNX}
         if set(self.digests) != files:
             raise ValueError(f"digests must be those of {' and '.join(sorted(files))}")
-        if self.onnx and self.onnx.output.shape[1] != len(self.classes):
-            raise ValueError(f"onnx.output.shape does not have {len(self.classes)} classes")
+        if self.onnx and (self.onnx.input.name, self.onnx.input.shape[1]) != ("images", 3):
+            raise ValueError("onnx.input must be images of 3 channels")
+        if self.onnx and (self.onnx.output.name, self.onnx.output.shape[1]) != ("logits", len(self.classes)):
+            raise ValueError(f"onnx.output must be logits of {len(self.classes)} classes")
         return self
 
 

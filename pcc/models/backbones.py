@@ -74,12 +74,15 @@ class Backbone(nn.Module):
             self.network.eval()
             try:
                 grid = self(torch.zeros(1, 3, side, side))
-            except (RuntimeError, AssertionError) as error:
+            except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
+                if self.levels is not None:
+                    raise InputError(
+                        f"backbone.levels: invalid value {self.levels} for {name} ({reason(error)}); correct it or "
+                        "use another network"
+                    ) from error
                 raise InputError(
                     f"backbone.name: {name} supports only one image size, or has no grid features; use another network"
                 ) from error
-            except (ValueError, TypeError, IndexError) as error:
-                raise InputError(f"backbone.levels: invalid for {name} ({reason(error)})") from error
         self.dim, self.stride = grid.shape[1], side // grid.shape[2]
 
     @property

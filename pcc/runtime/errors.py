@@ -208,5 +208,10 @@ def shown(value: Any) -> str:
 
 def reason(error: Exception) -> str:
     """An error of another library on one line."""
-    words = " ".join(str(error).split())
-    return (words if len(words) <= 200 else f"{words[:200]}…") or type(error).__name__
+    return shortened(str(error)) or type(error).__name__
+
+
+def shortened(text: str) -> str:
+    """Text on one line, at most 300 characters."""
+    words = "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
+    return words if len(words) <= 300 else f"{words[:300]}…"
