@@ -97,11 +97,12 @@ class ProcessLost(Exception):
 
     @classmethod
     def of(cls, name: str, code: int) -> "ProcessLost":
-        """The line for the process called ``name``; its exit code is negative after a signal.
+        """The line for the process called ``name``; its exit code is negative, or above 128, after a signal.
 
         >>> print(ProcessLost.of("a data loader", -9))
         a data loader was killed (signal 9), often for lack of memory; lower --threads or allow more memory, then rerun
         """
+        code = 128 - code if code > 128 else code
         if code == -signal.SIGBUS:
             return cls(f"{name} was killed (signal {-code}): {NO_SHARED_MEMORY}")
         if code == -signal.SIGKILL:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 EXIT_CODE = 128 + signal.SIGTERM
+GRACE = 10
 
 
 class Interruption:
@@ -36,11 +37,16 @@ def noticing_sigterm() -> Iterator[Interruption]:
 
 
 def die_with(parent: int) -> None:
-    """End this process soon after its parent ``parent``, which cannot stop it once it is killed itself."""
+    """End this process soon after its parent ``parent``, which cannot stop it once it is killed itself.
+
+    Where SIGTERM is blocked, the parent answers it. If it has not ended `GRACE` seconds later, it was not asked itself.
+    """
 
     def watch() -> None:
-        while os.getppid() == parent:
+        asked = 0
+        while os.getppid() == parent and asked < GRACE:
             time.sleep(1)
-        os._exit(1)
+            asked += signal.SIGTERM in signal.sigpending()
+        os._exit(EXIT_CODE)
 
     threading.Thread(target=watch, daemon=True).start()

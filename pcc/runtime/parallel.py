@@ -156,12 +156,14 @@ def _work(connection: Connection, function: Callable[[Any], Any], parent: int, n
     die_with(parent)
     os.nice(niceness)
     torch.set_num_threads(1)
-    while True:
-        item = connection.recv()
-        try:
-            connection.send((True, function(item)))  # nothing is sent of what cannot be pickled
-        except Exception as error:
-            connection.send((False, _portable(error)))
+    sys.excepthook = lambda *_: None  # of the thread that shares tensors, should the parent be killed meanwhile
+    with suppress(EOFError, ConnectionError):  # the parent has ended
+        while True:
+            item = connection.recv()
+            try:
+                connection.send((True, function(item)))  # nothing is sent of what cannot be pickled
+            except Exception as error:
+                connection.send((False, _portable(error)))
 
 
 def _portable(error: Exception) -> Exception:
