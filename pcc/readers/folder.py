@@ -5,7 +5,7 @@ Images may lie in folders inside the image folder; the id of ``cats/1.jpg`` is `
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pcc.data import image_ids as ids
@@ -14,6 +14,7 @@ from pcc.data.images import SUFFIXES, files_below
 from pcc.data.manifest import SPLITS, Dataset, Manifest, Record
 from pcc.data.tables import read_table
 from pcc.runtime.errors import InputError
+from pcc.runtime.settings import ClassNames, File, Fraction, Separator, Text
 
 Row = tuple[str, str, tuple[str, ...], str | None]  # row, file name, labels, split
 
@@ -21,16 +22,16 @@ Row = tuple[str, str, tuple[str, ...], str | None]  # row, file name, labels, sp
 def read(
     output: Path,  # noqa: ARG001 - every reader has it
     *,
-    images: str,
-    tags: str | None = None,
-    masks: str | None = None,
-    image_column: str = "image",
-    tags_column: str = "tags",
-    separator: str = ";",
-    split_column: str | None = None,
-    val_share: float = 0.2,
-    classes: Sequence[str] | str | None = None,
-    taxonomy: Mapping[str, Sequence[str]] | None = None,
+    images: File,
+    tags: File | None = None,
+    masks: File | None = None,
+    image_column: Text = "image",
+    tags_column: Text = "tags",
+    separator: Separator = ";",
+    split_column: Text | None = None,
+    val_share: Fraction = 0.2,
+    classes: ClassNames | File | None = None,
+    taxonomy: Mapping[Text, ClassNames] | None = None,
 ) -> Manifest:
     """Read a folder of images; nothing is written.
 

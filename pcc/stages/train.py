@@ -14,7 +14,7 @@ from pcc.methods.loading import load_method
 from pcc.runtime.errors import InputError
 from pcc.runtime.plugins import load_attribute
 from pcc.runtime.stage import stage
-from pcc.training.run import train_to
+from pcc.training.run import TrainingSettings, train_to
 
 
 @stage
@@ -25,7 +25,7 @@ def train(
     *,
     type: str,
     model: dict[str, Any],
-    training: dict[str, Any],
+    training: TrainingSettings,
     after: Mapping[str, Path] | None = None,
     seed: int = 0,
     threads: int = 1,
@@ -54,8 +54,7 @@ def train(
     if folders:
         method.start_from({role: load_file(folder / WEIGHTS) for role, folder in folders.items()})
     description = {"type": type, "classes": list(names), "clusters": members, "model": model}
-    phases = training.get("phases", [])
-    by_masks = any(phase.get("select") == "masks" for phase in phases)
+    by_masks = any(phase.get("select") == "masks" for phase in training["phases"])
     # Loaded by name, so that other trainings do not depend on the scoring code.
     score = load_attribute("pcc.scoring", "selection", "mask_score", "select") if by_masks else None
     train_to(

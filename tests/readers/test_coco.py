@@ -14,7 +14,7 @@ from pcc.artifacts.masks import read_mask
 from pcc.data.manifest import Manifest
 from pcc.readers import coco
 from pcc.readers.instances import image_labels
-from pcc.runtime.errors import InputError
+from pcc.runtime.errors import InputError, call_with
 
 SIZE = (8, 10)
 CLASS_IDS = {1: 1, 7: 2, 90: 3}
@@ -187,8 +187,8 @@ def test_faulty_annotations_are_listed_and_nothing_is_painted(tree: Path, bad: d
 
 
 def test_unusable_files_and_settings(tree: Path) -> None:
-    with pytest.raises(InputError, match="crowd: 'half' is not one of class, ignore"):
-        read(tree, crowd="half")
+    with pytest.raises(InputError, match="crowd: 'half' is not allowed; one of class, ignore"):
+        call_with(coco.read, {"root": str(tree), "crowd": "half"}, "dataset.settings", output=tree)
     with pytest.raises(InputError, match="no folder for split val"):
         read(tree, images={"train": "train2014"})
     with pytest.raises(InputError, match=r"nowhere\.json: file is missing"):

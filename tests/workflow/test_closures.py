@@ -11,7 +11,7 @@ from fingerprints import Code
 ROOT = Path(__file__).parents[2]
 STAGES = sorted(file.stem for file in (ROOT / "pcc/stages").glob("[a-z]*.py"))
 
-EVERY = "artifacts.provenance runtime.errors runtime.files runtime.stage"
+EVERY = "artifacts.provenance runtime.errors runtime.files runtime.ranges runtime.settings runtime.stage"
 MANIFEST = "data.manifest data.tables ids"
 IMAGES = f"{MANIFEST} data.images data.tensors trainable runtime.hardware"
 TRAINING = (
