@@ -64,11 +64,8 @@ MOST_HIDDEN = 0.4  # an object may lose this share of its pixels to later ones
 ATTEMPTS = 20  # placements tried before an object is left out
 
 Images = Annotated[int, limits("images", ge=1, le=100_000)]
-Radius = (
-    Annotated[int, limits("share of image_size", ge=0.01, le=0.5)]
-    | Annotated[float, limits("share of image_size", ge=0.01, le=0.5)]
-)
-Share = Annotated[int, limits(ge=0, le=1)] | Annotated[float, limits(ge=0, le=1)]
+Radius = Annotated[int | float, limits("share of image_size", ge=0.01, le=0.5)]
+Share = Annotated[int | float, limits(ge=0, le=1)]
 Picture = Float[np.ndarray, "H W 3"]
 
 

@@ -18,12 +18,9 @@ from pcc.runtime.settings import Fraction, Iterations, SettingsOf, limits
 
 Engine = Literal["auto", "compiled", "pydensecrf2"]
 # Smaller deviations overflow pydensecrf2's 16-bit lattice, which ends the process.
-Deviation = Annotated[int, limits("pixels", ge=0.5, le=8192)] | Annotated[float, limits("pixels", ge=0.5, le=8192)]
-Colours = (
-    Annotated[int, limits("0-255 colour units", ge=0.1, le=10_000)]
-    | Annotated[float, limits("0-255 colour units", ge=0.1, le=10_000)]
-)
-KernelWeight = Annotated[int, limits(ge=0, le=10_000)] | Annotated[float, limits(ge=0, le=10_000)]
+Deviation = Annotated[int | float, limits("pixels", ge=0.5, le=8192)]
+Colours = Annotated[int | float, limits("0-255 colour units", ge=0.1, le=10_000)]
+KernelWeight = Annotated[int | float, limits(ge=0, le=10_000)]
 Confidence = Annotated[float, limits(gt=0, le=1)]
 Gaussian = Annotated[Mapping[str, int | float], SettingsOf("pcc.refine.crf:_smoothness")]
 Bilateral = Annotated[Mapping[str, int | float], SettingsOf("pcc.refine.crf:_appearance")]

@@ -12,7 +12,7 @@ from torch import Tensor
 from pcc.maps import resize, to_mask
 from pcc.runtime.settings import Cells, limits
 
-Exponent = Annotated[int, limits(gt=0, le=1000)] | Annotated[float, limits(gt=0, le=1000)]
+Exponent = Annotated[int | float, limits(gt=0, le=1000)]
 STRIDE = 4  # pixels per cell of the boundary grid
 # Weaker links have no effect, but their denormal products slow CPUs down.
 WEAKEST_LINK = 1e-20

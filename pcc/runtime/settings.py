@@ -88,6 +88,8 @@ Scale = Annotated[float, limits(ge=0.05, le=8)]
 Scales = Annotated[Sequence[Scale], limits(min_length=1, max_length=32)]
 
 
+# What pydantic calls the limits of `int | float` in a schema.
+LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 PAIR = limits(min_length=2, max_length=2)  # with Rule("ordered"): the smaller first
 # Keyword arguments for another library, which knows their names.
 PassedOn = Annotated[dict[str, Any], Rule("plain", 8192)]
@@ -207,19 +209,22 @@ def schema_of_type(hint: Any) -> dict[str, Any]:
         inner = schema_of(block)
     rules: dict[str, Any] = {} if (adapter := _adapter(hint)) is None else adapter.json_schema()
     rules.pop("$defs", None)
-    if numbers := _numbers(rules.get("anyOf", [])):
-        rules["anyOf"] = numbers
-    if len(rules.get("anyOf", [])) == 1:
-        rules = rules.pop("anyOf")[0] | rules
-    if "items" in rules:  # last: a list that is too long is refused without a look at its items
-        rules["items"] = rules.pop("items")
+    rules = _tidied(rules)
     return rules if inner is None else _with_block(rules, inner)
 
 
-def _numbers(choices: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The choices without the whole numbers that are among the numbers anyway."""
+def _tidied(rules: dict[str, Any]) -> dict[str, Any]:
+    """pydantic's schema with `int | float` as a number, and items last: the length of a list is looked at first."""
+    choices = [_tidied(rule) for rule in rules.pop("anyOf", [])]
     numbers = [rule | {"type": "integer"} for rule in choices if rule.get("type") == "number"]
-    return [rule for rule in choices if rule not in numbers]
+    match [rule for rule in choices if rule not in numbers]:
+        case [only]:
+            rules = only | {LIMITS.get(key, key): value for key, value in rules.items()}
+        case [_, *_] as several:
+            rules["anyOf"] = several
+    if "items" in rules:
+        rules["items"] = _tidied(rules.pop("items"))
+    return rules
 
 
 def _with_block(rules: dict[str, Any], inner: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from pcc.configuration import schema
 
 ROOT = Path(__file__).parents[2]
 TRAINING = {"image_size": 64, "batch_size": 8, "phases": [{"name": "main", "epochs": 2, "lr": 0.001}]}
+MODEL = {"backbone": {"name": "resnet10t"}}
+NETWORK = {"name": "resnet10t"}
 GOOD: dict[str, Any] = {
     "dataset": {"name": "toy", "format": "shapes"},
     "clusters": {"none": {}, "mine": {"provider": "file", "path": "clusters.json"}},
@@ -25,7 +27,7 @@ GOOD: dict[str, Any] = {
         "light": {
             "type": "light_head",
             "model": {"backbone": {"name": "resnet10t"}},
-            "training": {**copy.deepcopy(TRAINING)},
+            "training": copy.deepcopy(TRAINING),
         }
     },
     "experiments": [{"method": "pcc", "localization": "cam"}],

@@ -151,7 +151,9 @@ def explain(error: ValidationError) -> list[str]:
     match error.validator:
         case "additionalProperties":
             allowed = error.schema["properties"]
-            return [f"{where}: unknown key '{k}'; allowed: {', '.join(allowed)}" for k in given if k not in allowed]
+            return [
+                f"{where}: unknown key {shown(k)}; allowed: {', '.join(allowed)}" for k in given if k not in allowed
+            ]
         case "required":
             return [f"{where}: '{key}' is missing" for key in rule if key not in given]
         case "not":
