@@ -3,6 +3,7 @@
 Read by the workflow's rules too, so it imports the standard library and yaml only.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,20 +19,24 @@ class Block(NamedTuple):
         package: of the modules that entries choose by name.
         defines: the line by which such a module is known among the package's others.
         names_module: the key of an entry that names its module; the entry's own name is its default.
+        inner: keys of an entry that are no settings of its module.
     """
 
     key: str
     package: str
     defines: str
     names_module: str = "type"
+    inner: tuple[str, ...] = ()
 
 
 BLOCKS = {
     "clusters": Block("clusters", "pcc.clusters.providers", r"def propose\b", "provider"),
-    "method": Block("methods", "pcc.methods", r"class \w+\(Method\)"),
+    "method": Block("methods", "pcc.methods", r"class \w+\(Method\)", inner=("model", "training")),
     "localization": Block("localizations", "pcc.localizations", r"class Localization\b"),
-    "refinement": Block("refinements", "pcc.refine", r"def refine\b"),
-    "segmenter": Block("segmenters", "pcc.models", r"class \w+\(Segmenter\)"),
+    "refinement": Block("refinements", "pcc.refine", r"def refine\b", inner=("boundary",)),
+    "segmenter": Block(
+        "segmenters", "pcc.models", r"class \w+\(Segmenter\)", inner=("model", "training", "prediction")
+    ),
 }
 RESOURCES = Path(__file__).with_name("resources")
 CHAIN = ("method", "localization", "refinement", "segmenter")
@@ -40,6 +45,11 @@ CHAIN = ("method", "localization", "refinement", "segmenter")
 def schema() -> dict[str, Any]:
     """The JSON schema: every key with its description, type and default."""
     return yaml.safe_load((RESOURCES / "schemas/config.schema.yaml").read_text(encoding="utf-8"))
+
+
+def settings_schema() -> dict[str, Any]:
+    """The JSON schemas of the settings of each module that a configuration can name, and of shared blocks."""
+    return json.loads((RESOURCES / "schemas/settings.schema.json").read_text(encoding="utf-8"))["settings"]
 
 
 def fill_in(value: Any, rules: Mapping[str, Any]) -> None:

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pcc.artifacts.tensors import write_tensors
-from pcc.runtime.errors import InputError, reason, shortened, shown
+from pcc.runtime.errors import InputError, reason, shortened
 from pcc.runtime.files import read_object
+from pcc.runtime.ranges import shown
 
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pcc.ids import BACKGROUND, IGNORE
-from pcc.runtime.errors import InputError, shown
+from pcc.runtime.errors import InputError
 from pcc.runtime.files import read_object
+from pcc.runtime.ranges import shown
 
 MODEL, CONFIG, CARD, ONNX = "model.safetensors", "config.json", "README.md", "model.onnx"
 FORMAT = "pcc segmenter 1"

@@ -18,9 +18,10 @@ from torch import Tensor
 from torch.export import Dim
 
 from pcc.models.segmenter import Segmenter
-from pcc.runtime.errors import InputError, shown
+from pcc.runtime.errors import InputError
 from pcc.runtime.files import atomic_path
 from pcc.runtime.progress import log
+from pcc.runtime.ranges import shown
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 INPUT, OUTPUT = "images", "logits"

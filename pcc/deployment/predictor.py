@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Protocol, overload, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, overload, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,7 +17,10 @@ from pcc.data.tensors import image_tensor
 from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.hardware import Precision, autocast, device
 from pcc.runtime.plugins import load_attribute
+from pcc.runtime.settings import Pixels, Scales, SettingsOf
 
+# By name, so that predictions without a CRF do not depend on its code.
+CRF = Annotated[Mapping[str, Any], SettingsOf("pcc.refine.crf:dense_crf", ("image", "probabilities"))]
 Pictures = list[Picture] | tuple[Picture, ...]
 Mask = UInt8[np.ndarray, "H W"]
 Probabilities = Float[np.ndarray, "C H W"]
@@ -47,10 +50,10 @@ class Prediction:
         precision: ``no`` (fp32), ``bf16``, ``fp16``, or ``auto``: bf16 where the hardware has it.
     """
 
-    image_size: int | None = None
-    scales: Sequence[float] = (1.0,)
+    image_size: Pixels | None = None
+    scales: Scales = (1.0,)
     flip: bool = True
-    crf: Mapping[str, Any] | None = None
+    crf: CRF | None = None
     precision: Precision = "no"
 
 

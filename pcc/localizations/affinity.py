@@ -10,6 +10,7 @@ from pcc.localizations.grouping import Grouping
 from pcc.maps import resize
 from pcc.methods.base import Method
 from pcc.refine.affinity import propagate
+from pcc.runtime.settings import Count, Exponent
 
 
 class Localization(Grouping):
@@ -22,7 +23,7 @@ class Localization(Grouping):
         settings: settings of `Grouping`.
     """
 
-    def __init__(self, method: Method, *, power: float = 8.0, steps: int = 1, **settings: Any) -> None:
+    def __init__(self, method: Method, *, power: Exponent = 8.0, steps: Count = 1, **settings: Any) -> None:
         super().__init__(method, **settings)
         self.power, self.steps = power, steps
 

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from pcc.maps import merge_tta, soft_iou
 from pcc.methods.base import Method
+from pcc.runtime.settings import Pixels, Scales
 
 
 class Localization(nn.Module):
@@ -29,10 +30,10 @@ class Localization(nn.Module):
         self,
         method: Method,
         *,
-        scales: Sequence[float] = (1.0,),
+        scales: Scales = (1.0,),
         flip: bool = True,
         multiple_of: int = 1,
-        stride: int | None = None,
+        stride: Pixels | None = None,
     ) -> None:
         super().__init__()
         self.method, self.scales, self.flip, self.multiple_of = method, tuple(scales), flip, multiple_of

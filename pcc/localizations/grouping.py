@@ -9,8 +9,9 @@ from torch.nn import functional
 from pcc.localizations import cam
 from pcc.maps import argmax_one_hot, resize, soft_iou
 from pcc.methods.base import Method
-from pcc.models.backbones import Backbone
+from pcc.models.backbones import Backbone, BackboneSettings
 from pcc.runtime.errors import call_with
+from pcc.runtime.settings import Pixels
 
 
 class Grouping(cam.Localization):
@@ -28,8 +29,8 @@ class Grouping(cam.Localization):
         self,
         method: Method,
         *,
-        features: dict[str, Any] | None = None,
-        feature_size: int | None = None,
+        features: BackboneSettings | None = None,
+        feature_size: Pixels | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(method, **settings)

@@ -11,6 +11,7 @@ from pcc.localizations.grouping import Grouping
 from pcc.maps import merge_tta, normalize_cams, resize
 from pcc.methods.base import Method
 from pcc.prototypes import image_specific_cams, prototypes, structure_seeds
+from pcc.runtime.settings import Factor
 
 
 class Localization(Grouping):
@@ -30,7 +31,7 @@ class Localization(Grouping):
         self,
         method: Method,
         *,
-        background_discount: float = 0.5,
+        background_discount: Factor = 0.5,
         competitors: Literal["present", "all"] = "present",
         **settings: Any,
     ) -> None:

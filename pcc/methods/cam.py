@@ -1,15 +1,16 @@
 """Class activation maps (CAM; Zhou et al., CVPR 2016): the usual weakly supervised baseline."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pcc.methods.base import Method
-from pcc.models.backbones import Backbone
+from pcc.models.backbones import Backbone, BackboneSettings
 from pcc.runtime.errors import call_with
+from pcc.runtime.settings import Blocks, Factor
 from pcc.trainable import Batch, ParameterGroup
 
 
@@ -28,9 +29,9 @@ class PlainCAM(Method):
         self,
         classes: Sequence[str],
         clusters: Sequence[Sequence[int]],
-        backbone: dict[str, Any],
-        unfrozen_blocks: int | Literal["all"] = "all",
-        backbone_lr: float = 1.0,
+        backbone: BackboneSettings,
+        unfrozen_blocks: Blocks | Literal["all"] = "all",
+        backbone_lr: Factor = 1.0,
     ) -> None:
         super().__init__()
         self.backbone = call_with(Backbone, backbone, "model.backbone")

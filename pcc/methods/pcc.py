@@ -1,7 +1,7 @@
 """PCC: prompted category clusters on a patch classifier (Wu et al., arXiv 2412.13823; pcc.md)."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
@@ -10,11 +10,12 @@ from torch.nn import functional
 
 from pcc.maps import condition_on_labels
 from pcc.methods.base import Method
-from pcc.models.backbones import Backbone
+from pcc.models.backbones import Backbone, BackboneSettings
 from pcc.models.cross_attention import CrossAttention
 from pcc.models.hv_bilstm import HVBiLSTM
 from pcc.pooling import resolve_k, top_k_pool
 from pcc.runtime.errors import InputError, call_with
+from pcc.runtime.settings import Blocks, Channels, Count, Dropout, Factor, Fraction, Weight, limits
 from pcc.trainable import Batch, ParameterGroup
 
 WARM_UP = "warmup"
@@ -54,16 +55,16 @@ class PCC(Method):
         self,
         classes: Sequence[str],
         clusters: Sequence[Sequence[int]],
-        backbone: dict[str, Any],
-        unfrozen_blocks: int | Literal["all"] = 5,
-        backbone_lr: float = 1.0,
+        backbone: BackboneSettings,
+        unfrozen_blocks: Blocks | Literal["all"] = 5,
+        backbone_lr: Factor = 1.0,
         fusion: Literal["sequence", "encoder", "attention"] = "sequence",
-        hv_bilstm: int | None = 192,
-        dropout: float = 0.2,
-        top_k: int | float = 6,
-        anneal: float = 0.0,
+        hv_bilstm: Channels | None = 192,
+        dropout: Dropout = 0.2,
+        top_k: Count | Annotated[float, limits(gt=0, lt=1)] = 6,
+        anneal: Fraction = 0.0,
         warmup_pooling: Literal["top_k", "average"] = "top_k",
-        cluster_loss: float = 0.0,
+        cluster_loss: Weight = 0.0,
         divide_by_maximum: bool = True,
     ) -> None:
         super().__init__()

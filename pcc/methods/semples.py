@@ -8,7 +8,7 @@ need not be normalised. Without rows, losses are zero.
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -24,6 +24,7 @@ from pcc.models.backbones import Backbone
 from pcc.models.clip import TEMPLATE, Clip, most_words, names_for_clip, word_width
 from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.parallel import mean_over_processes
+from pcc.runtime.settings import Epsilon, SettingsOf, Text, Weight, limits
 from pcc.trainable import Batch, ParameterGroup
 
 Rows = Float[Tensor, "P D"]
@@ -144,18 +145,18 @@ class SemPLeS(Method):
         self,
         classes: Sequence[str],
         clusters: Sequence[Sequence[int]],
-        clip: dict[str, Any],
+        clip: Annotated[dict[str, Any], SettingsOf("pcc.models.clip:Clip")],
         generator: Mapping[str, Any] | None = None,
         prompts: Mapping[str, Any] | None = None,
-        names: Mapping[str, str] | None = None,
-        prompt_length: int = 30,
+        names: Mapping[Text, Text] | None = None,
+        prompt_length: Annotated[int, limits("tokens", ge=1, le=1024)] = 30,
         prompt_init: Literal["uniform01", "normal"] = "uniform01",
-        background_weight: float = 2.4,
-        repel_weight: float = 0.02,
-        refine_weight: float = 0.05,
+        background_weight: Weight = 2.4,
+        repel_weight: Weight = 0.02,
+        refine_weight: Weight = 0.05,
         repel: Literal["log", "log1m"] = "log",
-        mask_epsilon: float = 0.1,
-        prompt_mask_epsilon: float = 1e-4,
+        mask_epsilon: Epsilon = 0.1,
+        prompt_mask_epsilon: Epsilon = 1e-4,
         clip_norm: Literal["imagenet", "clip"] = "imagenet",
     ) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """SIPE: self-supervised image-specific prototype exploration (Chen et al., CVPR 2022, arXiv 2203.02909; sipe.md)."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
@@ -10,9 +10,10 @@ from torch.nn import functional
 
 from pcc.maps import normalize_cams, with_background
 from pcc.methods.base import Method
-from pcc.models.backbones import Backbone, concatenate_levels
+from pcc.models.backbones import Backbone, BackboneSettings, concatenate_levels
 from pcc.prototypes import image_specific_cams, prototypes, structure_seeds
 from pcc.runtime.errors import InputError, call_with
+from pcc.runtime.settings import Channels, Factor, Weight, limits
 from pcc.trainable import Batch, ParameterGroup
 
 STAGES = 4
@@ -50,13 +51,13 @@ class SIPE(Method):
         self,
         classes: Sequence[str],
         clusters: Sequence[Sequence[int]],
-        backbone: dict[str, Any],
-        backbone_lr: float = 0.1,
+        backbone: BackboneSettings,
+        backbone_lr: Factor = 0.1,
         trained: Literal["last_stages", "all"] = "last_stages",
-        side_channels: Sequence[int] = (128, 128, 256, 256),
-        consistency: float = 1.0,
+        side_channels: Annotated[Sequence[Channels], limits(min_length=4, max_length=4)] = (128, 128, 256, 256),
+        consistency: Weight = 1.0,
         background_from: Literal["all", "present"] = "all",
-        background_discount: float = 0.5,
+        background_discount: Factor = 0.5,
         query: Literal["last", "hierarchical"] = "last",
     ) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """WeakTr: CAMs of a ViT, refined by the attention of its class tokens (Zhu et al., 2023; semples.md §1)."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from pcc.methods.base import Method
 from pcc.models.attention_gate import AttentionGate, weighted_mean
-from pcc.models.backbones import Attended, Backbone
+from pcc.models.backbones import Attended, Backbone, BackboneSettings
 from pcc.runtime.errors import InputError, call_with
+from pcc.runtime.settings import Factor, limits
 from pcc.trainable import Batch, ParameterGroup
 
 
@@ -40,9 +41,9 @@ class WeakTr(Method):
         self,
         classes: Sequence[str],
         clusters: Sequence[Sequence[int]],
-        backbone: dict[str, Any],
-        backbone_lr: float = 1.0,
-        reduction: int = 8,
+        backbone: BackboneSettings,
+        backbone_lr: Factor = 1.0,
+        reduction: Annotated[int, limits(ge=1, le=1024)] = 8,
         pooling: Literal["max", "average"] = "max",
     ) -> None:
         super().__init__()

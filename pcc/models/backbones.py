@@ -4,7 +4,7 @@ import difflib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import timm
 import torch
@@ -15,12 +15,17 @@ from torch.nn import functional
 
 from pcc.artifacts.networks import read_weights
 from pcc.runtime.errors import InputError, reason
+from pcc.runtime.settings import File, Fraction, PassedOn, SettingsOf, Text, limits
 
 # Arguments of timm.create_model that open files, fetch weights, or make something else than an encoder.
 FORBIDDEN = (
     "cache_dir", "checkpoint_path", "exportable", "features_only", "in_chans", "model_name", "no_jit", "num_classes",
     "out_indices", "pretrained", "scriptable",
 )  # fmt: skip
+BackboneSettings = Annotated[dict[str, Any], SettingsOf("pcc.models.backbones:Backbone")]
+Level = Annotated[int, limits(ge=-100, le=100)]
+Deviation = Annotated[float, limits(ge=0.001, le=10)]
+THREE = limits(min_length=3, max_length=3)
 
 
 class Backbone(nn.Module):
@@ -46,13 +51,13 @@ class Backbone(nn.Module):
 
     def __init__(
         self,
-        name: str,
-        weights: str = "random",
-        levels: Sequence[int] | None = None,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
+        name: Text,
+        weights: File = "random",
+        levels: Annotated[Sequence[Level], limits(min_length=1, max_length=64)] | None = None,
+        mean: Annotated[Sequence[Fraction], THREE] | None = None,
+        std: Annotated[Sequence[Deviation], THREE] | None = None,
         dilate: bool = True,
-        settings: dict[str, Any] | None = None,
+        settings: PassedOn | None = None,
     ) -> None:
         super().__init__()
         self.levels = None if levels is None else list(levels)

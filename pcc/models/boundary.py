@@ -5,7 +5,7 @@ displacement head is omitted: it is for instances only, and shares only frozen w
 """
 
 import math
-from typing import Any
+from typing import Annotated
 
 import torch
 from jaxtyping import Float, UInt8
@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pcc.ids import IGNORE
-from pcc.models.backbones import Backbone
+from pcc.models.backbones import Backbone, BackboneSettings
 from pcc.refine.random_walk import STRIDE, half_plane_offsets, highest_on_path, shifted
 from pcc.runtime.errors import call_with
 from pcc.runtime.parallel import mean_over_processes
+from pcc.runtime.settings import Cells, Channels, limits
 from pcc.trainable import Batch, ParameterGroup, Trainable
 
 TAPS = 5
+Width = Annotated[Channels, limits(multiple_of=4)]
 EPSILON = 1e-5
 
 
@@ -32,7 +34,7 @@ class BoundaryNetwork(Trainable):
         radius: maximum distance of cell pairs in the loss, in cells of 4 pixels.
     """
 
-    def __init__(self, backbone: dict[str, Any], width: int = 32, radius: int = 10) -> None:
+    def __init__(self, backbone: BackboneSettings, width: Width = 32, radius: Cells = 10) -> None:
         super().__init__()
         self.backbone = call_with(Backbone, backbone, "boundary.model.backbone")
         self.radius = radius

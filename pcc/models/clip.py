@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pcc.runtime.errors import InputError
+from pcc.runtime.settings import File
 
 TEMPLATE = "a photo of"
 INNER_FULL_STOP = 13  # token of a full stop inside a word
@@ -33,7 +34,7 @@ class Clip:
         InputError: an unknown name, weights that are not available or do not fit, or an unsupported text tower.
     """
 
-    def __init__(self, name: str, weights: str, full_stop: Literal["word", "inner"] = "word") -> None:
+    def __init__(self, name: File, weights: File, full_stop: Literal["word", "inner"] = "word") -> None:
         self.model: Any = _create(name, weights).eval().requires_grad_(False)
         self.tokenizer = open_clip.get_tokenizer(_registered(name))
         if not isinstance(self.tokenizer, open_clip.SimpleTokenizer):

@@ -1,17 +1,20 @@
 """DeepLabV2: a dilated ResNet and the sum of four atrous classifiers (Chen et al., TPAMI 2018; sipe.md §8)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pcc.models.backbones import Backbone
+from pcc.models.backbones import Backbone, BackboneSettings
 from pcc.models.segmenter import Segmenter, cross_entropy_on_grid
 from pcc.runtime.errors import call_with
+from pcc.runtime.settings import Scale, limits
 from pcc.trainable import Batch, ParameterGroup
+
+Dilation = Annotated[int, limits("cells", ge=1, le=256)]
 
 
 class DeepLabV2(Segmenter):
@@ -29,9 +32,9 @@ class DeepLabV2(Segmenter):
     def __init__(
         self,
         num_classes: int,
-        backbone: dict[str, Any],
-        rates: Sequence[int] = (6, 12, 18, 24),
-        loss_scales: Sequence[float] = (0.75, 0.5),
+        backbone: BackboneSettings,
+        rates: Annotated[Sequence[Dilation], limits(min_length=1, max_length=16)] = (6, 12, 18, 24),
+        loss_scales: Annotated[Sequence[Scale], limits(max_length=16)] = (0.75, 0.5),
     ) -> None:
         super().__init__()
         settings = {"output_stride": 8, **(backbone.get("settings") or {})}

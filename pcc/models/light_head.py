@@ -1,13 +1,14 @@
 """A small convolutional segmentation head, for CPUs and frozen backbones."""
 
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pcc.models.backbones import Backbone
+from pcc.models.backbones import Backbone, BackboneSettings
 from pcc.models.segmenter import Segmenter, cross_entropy
 from pcc.runtime.errors import call_with
+from pcc.runtime.settings import Blocks, Channels, Dropout, Factor, limits
 from pcc.trainable import Batch, ParameterGroup
 
 
@@ -27,12 +28,12 @@ class LightHead(Segmenter):
     def __init__(
         self,
         num_classes: int,
-        backbone: dict[str, Any],
-        unfrozen_blocks: int | Literal["all"] = 0,
-        width: int = 256,
-        depth: int = 1,
-        dropout: float = 0.1,
-        backbone_lr: float = 1.0,
+        backbone: BackboneSettings,
+        unfrozen_blocks: Blocks | Literal["all"] = 0,
+        width: Channels = 256,
+        depth: Annotated[int, limits("layers", ge=0, le=64)] = 1,
+        dropout: Dropout = 0.1,
+        backbone_lr: Factor = 1.0,
     ) -> None:
         super().__init__()
         self.backbone = call_with(Backbone, backbone, "model.backbone")

@@ -1,7 +1,5 @@
 """Segmenters of segmentation-models-pytorch."""
 
-from typing import Any
-
 import segmentation_models_pytorch
 from jaxtyping import Float
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
@@ -9,6 +7,7 @@ from torch import Tensor
 
 from pcc.models.segmenter import Segmenter
 from pcc.runtime.errors import InputError
+from pcc.runtime.settings import Name, PassedOn, Text
 from pcc.trainable import ParameterGroup
 
 
@@ -31,10 +30,10 @@ class SegmentationModels(Segmenter):
     def __init__(
         self,
         num_classes: int,
-        architecture: str,
-        encoder: str,
-        weights: str = "random",
-        settings: dict[str, Any] | None = None,
+        architecture: Name,
+        encoder: Text,
+        weights: Text = "random",
+        settings: PassedOn | None = None,
     ) -> None:
         super().__init__()
         try:

@@ -12,6 +12,7 @@ annotation id.
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -24,19 +25,22 @@ from pcc.readers.instances import Annotation, Instances, listed
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import digest
 from pcc.runtime.progress import log, track
+from pcc.runtime.settings import File, Name, limits
 
 ANNOTATIONS = {split: f"annotations/instances_{split}2014.json" for split in ("train", "val")}
 IMAGES = {split: f"{split}2014" for split in ("train", "val")}
 CROWD = ("class", "ignore")
 
+Splits = Annotated[Mapping[Name, File], limits(min_length=1, max_length=2)]
+
 
 def read(
     output: Path,
     *,
-    root: str,
-    annotations: Mapping[str, str] = ANNOTATIONS,
-    images: Mapping[str, str] = IMAGES,
-    crowd: str = "class",
+    root: File,
+    annotations: Splits = ANNOTATIONS,
+    images: Splits = IMAGES,
+    crowd: Literal["class", "ignore"] = "class",
 ) -> Manifest:
     """Read COCO's JSON and paint masks into ``output/masks/{digest}``.
 

@@ -20,6 +20,7 @@ from pcc.data.manifest import SPLITS, Dataset, Manifest, Record
 from pcc.readers.image_tree import look_through, masks_among, without_mask_ending
 from pcc.readers.label_table import YES, file_name, is_flags, read_label_table, split_tags
 from pcc.runtime.errors import InputError, name_some
+from pcc.runtime.settings import ClassNames, File, Fraction, Separator, Text
 
 SPLIT_FOLDERS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -42,16 +43,16 @@ class Row:
 def read(
     output: Path,
     *,
-    images: str,
-    tags: str | None = None,
-    masks: str | None = None,
-    image_column: str = "image",
-    tags_column: str | Sequence[str] = "tags",
-    separator: str = ";",
-    split_column: str | None = None,
-    val_share: float = 0.2,
-    classes: Sequence[str] | str | None = None,
-    taxonomy: Mapping[str, Sequence[str]] | None = None,
+    images: File,
+    tags: File | None = None,
+    masks: File | None = None,
+    image_column: Text = "image",
+    tags_column: Text | ClassNames = "tags",
+    separator: Separator = ";",
+    split_column: Text | None = None,
+    val_share: Fraction = 0.2,
+    classes: ClassNames | File | None = None,
+    taxonomy: Mapping[Text, ClassNames] | None = None,
 ) -> Manifest:
     """Read a folder of images; nothing is written.
 

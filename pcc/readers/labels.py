@@ -5,8 +5,9 @@ A source reads an entry when it is asked for: one bad entry is one problem and d
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 import numpy as np
@@ -17,6 +18,24 @@ from pcc.data.tables import read_table
 from pcc.ids import IGNORE
 from pcc.readers.label_arrays import read_label_arrays
 from pcc.runtime.errors import InputError
+from pcc.runtime.settings import File, Separator, Text
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The block ``labels`` of a reader; each source takes its own part of it.
+
+    Attributes:
+        source: ``xml`` (annotations), ``masks``, ``csv`` or ``npy``.
+        path: file or folder of the labels; by default those of the data set; required for ``csv`` and ``npy``.
+        column: ``csv``: column of class names; by default the only one beside ``image_id``.
+        separator: ``csv``: separator of class names in a cell.
+    """
+
+    source: Literal["xml", "masks", "csv", "npy"]
+    path: File | None = None
+    column: Text | None = None
+    separator: Separator = ";"
 
 
 class LabelSource(ABC):
@@ -45,7 +64,7 @@ def from_masks(path: Path, classes: Sequence[str]) -> LabelSource:
     return FileLabels(path, ".png", lambda file: _mask_names(file, classes))
 
 
-def from_csv(path: Path, classes: Sequence[str], column: str | None = None, separator: str = ";") -> LabelSource:
+def from_csv(path: Path, classes: Sequence[str], column: Text | None = None, separator: Separator = ";") -> LabelSource:
     """Labels from a table with a column ``image_id`` and a column of class names.
 
     Args:

@@ -9,7 +9,7 @@ The outline is the semantic group. Classes keep company: each has a partner in t
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -33,9 +33,9 @@ from pcc.readers.textures import (
     stripes,
     water,
 )
-from pcc.runtime.errors import InputError
 from pcc.runtime.files import atomic_path
 from pcc.runtime.progress import track
+from pcc.runtime.settings import PAIR, Rule, Seed, limits
 
 
 class Group(NamedTuple):
@@ -63,6 +63,9 @@ BRIGHTNESS = np.array([0.299, 0.587, 0.114])
 MOST_HIDDEN = 0.4  # an object may lose this share of its pixels to later ones
 ATTEMPTS = 20  # placements tried before an object is left out
 
+Images = Annotated[int, limits("images", ge=1, le=100_000)]
+Radius = Annotated[int | float, limits("share of image_size", ge=0.01, le=0.5)]
+Share = Annotated[int | float, limits(ge=0, le=1)]
 Picture = Float[np.ndarray, "H W 3"]
 
 
@@ -95,16 +98,16 @@ class Scene:
 def read(
     output: Path,
     *,
-    train: int = 800,
-    val: int = 200,
-    image_size: int = 96,
-    objects: Sequence[int] = (1, 3),
-    radius: Sequence[int | float] = (0.18, 0.28),
-    partners: int | float = 0.6,
-    clutter: int = 4,
-    noise: int | float = 0.04,
-    at_home: int | float | None = None,
-    seed: int = 0,
+    train: Images = 800,
+    val: Images = 200,
+    image_size: Annotated[int, limits("pixels", ge=32, le=4096)] = 96,
+    objects: Annotated[Sequence[Annotated[int, limits(ge=1, le=100)]], PAIR, Rule("ordered")] = (1, 3),
+    radius: Annotated[Sequence[Radius], PAIR, Rule("ordered")] = (0.18, 0.28),
+    partners: Share = 0.6,
+    clutter: Annotated[int, limits(ge=0, le=1000)] = 4,
+    noise: Share = 0.04,
+    at_home: Share | None = None,
+    seed: Seed = 0,
 ) -> Manifest:
     """Draw the data set and write ``images/`` and ``masks/`` under ``output``.
 
@@ -121,11 +124,7 @@ def read(
         at_home: how strongly places and classes go together: a pebble is at home on water, a kite in the sky, a flower
             on a meadow; 0 puts every object anywhere, None (the demo) has no places.
         seed: image i is drawn from (seed, i) alone, whatever else is drawn.
-
-    Raises:
-        InputError: settings that describe no image.
     """
-    _check(train, val, image_size, objects, radius, partners, clutter, noise, at_home)
     least, most = map(float, radius)
     scene = Scene(
         image_size,
@@ -240,35 +239,3 @@ def _write(output: Path, image_id: str, split: str, image: np.ndarray, mask: np.
     write_mask(mask_path, mask)
     labels = tuple(CLASSES[class_id - 1] for class_id in np.unique(mask) if class_id)
     return Record(image_id, image_path, labels, mask_path, split)
-
-
-def _check(
-    train: int,
-    val: int,
-    image_size: int,
-    objects: Sequence[int],
-    radius: Sequence[int | float],
-    partners: int | float,
-    clutter: int,
-    noise: int | float,
-    at_home: int | float | None,
-) -> None:
-    """Refuse settings that describe no image, all faults at once."""
-    right = {
-        f"train is {train} and val is {val}; give at least 1 of each": min(train, val) >= 1,
-        f"image_size is {image_size} pixels; give at least 32": image_size >= 32,
-        f"objects is {list(objects)}; give [fewest, most], at least 1": _is_range(objects) and objects[0] >= 1,
-        f"radius is {list(radius)}; give [smallest, largest] above 0 and up to 0.5": _is_range(radius)
-        and radius[0] > 0
-        and radius[1] <= 0.5,
-        f"partners is {partners}; give a probability, 0 to 1": 0 <= partners <= 1,
-        f"clutter is {clutter}; give 0 or more": clutter >= 0,
-        f"noise is {noise}; give 0 or more": noise >= 0,
-        f"at_home is {at_home}; give a probability, 0 to 1, or null": at_home is None or 0 <= at_home <= 1,
-    }
-    if problems := [f"dataset.settings: {fault}" for fault, holds in right.items() if not holds]:
-        raise InputError(problems)
-
-
-def _is_range(bounds: Sequence[int | float]) -> bool:
-    return len(bounds) == 2 and bounds[0] <= bounds[1]

@@ -6,7 +6,7 @@ Masks may be missing, one by one or all; such images are not scored.
 import codecs
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pcc.data import image_ids as ids
 from pcc.data.classes import read_classes
@@ -14,6 +14,7 @@ from pcc.data.images import find_image
 from pcc.data.manifest import Dataset, Manifest, Record
 from pcc.readers.labels import SOURCES, LabelSource
 from pcc.runtime.errors import InputError, call_with
+from pcc.runtime.settings import ClassNames, File, Name, SettingsOf, limits
 
 # Everingham et al. 2010, table 1.
 TAXONOMY = {
@@ -29,12 +30,12 @@ SPLIT_LISTS = {"train": "train_aug", "val": "val"}
 def read(
     output: Path,  # noqa: ARG001 - every reader has it
     *,
-    root: str,
-    labels: Mapping[str, Any],
-    splits: Mapping[str, str] = SPLIT_LISTS,
-    score_train: str | None = None,
-    masks: str = "SegmentationClass",
-    classes: Sequence[str] | str | None = None,
+    root: File,
+    labels: Annotated[Mapping[str, Any], SettingsOf("pcc.readers.labels:Labels")],
+    splits: Annotated[Mapping[Name, File], limits(min_length=1, max_length=2)] = SPLIT_LISTS,
+    score_train: File | None = None,
+    masks: File = "SegmentationClass",
+    classes: ClassNames | File | None = None,
 ) -> Manifest:
     """Read a VOC tree; nothing is written.
 

@@ -1,13 +1,12 @@
 """Confident pseudo masks: uncertain pixels are ignored (IRN section 5.1; sipe.md §7.1)."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from pcc.refine import crf
+from pcc.runtime.settings import Factor, Iterations
 
 UNSURE = 255
 
@@ -15,11 +14,11 @@ UNSURE = 255
 def refine(
     image: UInt8[np.ndarray, "H W 3"],
     maps: Float[Tensor, "k h w"],
-    gaussian: Mapping[str, int | float],
-    bilateral: Mapping[str, int | float],
-    iterations: int = 10,
-    confidence: float = 0.7,
-    background_factor: float = 0.5,
+    gaussian: crf.Gaussian,
+    bilateral: crf.Bilateral,
+    iterations: Iterations = 10,
+    confidence: crf.Confidence = 0.7,
+    background_factor: Factor = 0.5,
     engine: crf.Engine = "auto",
 ) -> UInt8[np.ndarray, "H W"]:
     """Channel of each pixel where two CRFs agree, else 255.

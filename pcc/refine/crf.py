@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from functools import cache
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
@@ -14,8 +14,16 @@ from pcc import mean_field
 from pcc.maps import background_threshold, resize
 from pcc.mean_field import Appearance, Smoothness
 from pcc.runtime.errors import InputError, call_with
+from pcc.runtime.settings import Fraction, Iterations, SettingsOf, limits
 
 Engine = Literal["auto", "compiled", "pydensecrf2"]
+# Smaller deviations overflow pydensecrf2's 16-bit lattice, which ends the process.
+Deviation = Annotated[int | float, limits("pixels", ge=0.5, le=8192)]
+Colours = Annotated[int | float, limits("0-255 colour units", ge=0.1, le=10_000)]
+KernelWeight = Annotated[int | float, limits(ge=0, le=10_000)]
+Confidence = Annotated[float, limits(gt=0, le=1)]
+Gaussian = Annotated[Mapping[str, int | float], SettingsOf("pcc.refine.crf:_smoothness")]
+Bilateral = Annotated[Mapping[str, int | float], SettingsOf("pcc.refine.crf:_appearance")]
 
 # Zero probabilities would give infinite energies; pydensecrf uses 1e-5 too.
 SMALLEST_PROBABILITY = 1e-5
@@ -24,9 +32,9 @@ SMALLEST_PROBABILITY = 1e-5
 def dense_crf(
     image: UInt8[np.ndarray, "H W 3"],
     probabilities: Float[np.ndarray, "C H W"],
-    iterations: int,
-    gaussian: Mapping[str, int | float],
-    bilateral: Mapping[str, int | float],
+    iterations: Iterations,
+    gaussian: Gaussian,
+    bilateral: Bilateral,
     engine: Engine = "auto",
 ) -> Float32[np.ndarray, "C H W"]:
     """CRF post-processing of class probabilities: mean-field inference with Potts potentials.
@@ -44,7 +52,7 @@ def dense_crf(
         Refined probabilities; all ones for a single class.
 
     Raises:
-        InputError: an unknown or missing kernel setting, or an engine that is not available.
+        InputError: an unknown or missing kernel setting, one out of range, or an engine that is not available.
 
     Examples:
         >>> image = np.zeros((4, 4, 3), np.uint8)
@@ -55,8 +63,10 @@ def dense_crf(
         True
     """
     num_classes, height, width = probabilities.shape
-    smoothness = call_with(_smoothness, gaussian, "CRF gaussian")
-    appearance = call_with(_appearance, bilateral, "CRF bilateral")
+    # Before both engines: pydensecrf2 checks nothing, and some values end the process.
+    given = {"iterations": iterations, "gaussian": gaussian, "bilateral": bilateral}
+    call_with(_mean_field, given, "CRF")
+    smoothness, appearance = _smoothness(**gaussian), _appearance(**bilateral)
     if num_classes == 1:
         return np.ones((1, height, width), dtype=np.float32)
     energies = probabilities.astype(np.float32).clip(SMALLEST_PROBABILITY, 1.0)
@@ -86,23 +96,27 @@ def _chosen(engine: Engine) -> Engine:
     return "pydensecrf2"
 
 
-def _smoothness(sxy: int | float, weight: int | float) -> Smoothness:
+def _mean_field(iterations: Iterations, gaussian: Gaussian, bilateral: Bilateral) -> None:
+    """Only to be checked against."""
+
+
+def _smoothness(sxy: Deviation, weight: KernelWeight) -> Smoothness:
     return Smoothness(sxy, weight)
 
 
-def _appearance(sxy: int | float, srgb: int | float, weight: int | float) -> Appearance:
+def _appearance(sxy: Deviation, srgb: Colours, weight: KernelWeight) -> Appearance:
     return Appearance(sxy, srgb, weight)
 
 
 def refine(
     image: UInt8[np.ndarray, "H W 3"],
     maps: Float[Tensor, "k h w"],
-    gaussian: Mapping[str, int | float],
-    bilateral: Mapping[str, int | float],
-    iterations: int = 10,
+    gaussian: Gaussian,
+    bilateral: Bilateral,
+    iterations: Iterations = 10,
     unary: Literal["maps", "labels"] = "maps",
-    confidence: float = 0.7,
-    threshold: float | None = None,
+    confidence: Confidence = 0.7,
+    threshold: Fraction | None = None,
     engine: Engine = "auto",
 ) -> UInt8[np.ndarray, "H W"]:
     """Argmax channel of each pixel after CRF post-processing.

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -9,7 +10,9 @@ from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
 from pcc.maps import resize, to_mask
+from pcc.runtime.settings import Cells, limits
 
+Exponent = Annotated[int | float, limits(gt=0, le=1000)]
 STRIDE = 4  # pixels per cell of the boundary grid
 # Weaker links have no effect, but their denormal products slow CPUs down.
 WEAKEST_LINK = 1e-20
@@ -19,10 +22,10 @@ def refine(
     image: UInt8[np.ndarray, "H W 3"],
     maps: Float[Tensor, "k _ _"],
     boundary: Float[Tensor, "h w"],
-    power: int | float = 1.5,
-    radius: int = 5,
-    beta: int | float = 10,
-    steps: int = 256,
+    power: Exponent = 1.5,
+    radius: Cells = 5,
+    beta: Exponent = 10,
+    steps: Annotated[int, limits("steps", ge=1, le=10_000)] = 256,
 ) -> UInt8[np.ndarray, "H W"]:
     """Argmax channel of each pixel after a random walk (sipe.md §7.3); background is propagated like a class.
 
@@ -42,10 +45,10 @@ def refine_batch(
     images: Sequence[UInt8[np.ndarray, "_ _ 3"]],
     maps: Sequence[Float[Tensor, "_ _ _"]],
     boundaries: Sequence[Float[Tensor, "_ _"]],
-    power: int | float = 1.5,
-    radius: int = 5,
-    beta: int | float = 10,
-    steps: int = 256,
+    power: Exponent = 1.5,
+    radius: Cells = 5,
+    beta: Exponent = 10,
+    steps: Annotated[int, limits("steps", ge=1, le=10_000)] = 256,
 ) -> list[UInt8[np.ndarray, "_ _"]]:
     """`refine` for a batch of images of any size and number of classes, on the device of the maps."""
     channels = max(map(len, maps))

@@ -3,11 +3,13 @@
 import inspect
 import re
 import signal
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import is_dataclass
-from typing import Any, TypeVar, get_args, get_type_hints
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
 
-from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic import ValidationError
+
+from pcc.runtime.ranges import refusal, shown
+from pcc.runtime.settings import SettingsOf, block_in, schema_of_type, signature_of
 
 T = TypeVar("T")
 SHOWN_NAMES, SHOWN_LINES = 5, 10
@@ -133,11 +135,11 @@ def out_of_memory(error: Exception) -> str | None:
     return None
 
 
-def call_with(function: Callable[..., T], settings: Mapping[str, Any], where: str, **fixed: Any) -> T:
+def call_with(function: Callable[..., T], settings: Any, where: str, **fixed: Any) -> T:
     """Call ``function(**fixed, **settings)`` after checking every setting against its signature.
 
-    Values are converted to the annotated type where that loses nothing (YAML reads ``1e-3`` as a word). Settings whose
-    type is a dataclass, or a sequence of one, are checked in the same way.
+    Settings whose type is a dataclass, or a list of one, are checked in the same way, and so are those that
+    `SettingsOf` marks. Nothing is converted but whole numbers to floating-point ones.
 
     Args:
         function: what the settings configure; its keyword names are the allowed keys.
@@ -146,65 +148,42 @@ def call_with(function: Callable[..., T], settings: Mapping[str, Any], where: st
         fixed: arguments that do not come from the configuration.
 
     Raises:
-        InputError: unknown and missing keys with the allowed names, and values of another type, all at once.
+        InputError: unknown and missing keys with the allowed names, and values out of range, all at once.
     """
-    named, hints, open_ended = _parameters(function)
-    allowed = [n for n in named if n not in fixed]
-    problems = [
-        f"{where}: unknown setting '{key}'; allowed: {', '.join(allowed) or 'none'}"
-        for key in settings
-        if key not in allowed and (key in fixed or not open_ended)
-    ]
-    required = [n for n in allowed if named[n].default is inspect.Parameter.empty]
-    problems += [f"{where}: setting '{key}' is missing" for key in required if key not in settings]
-    checked: dict[str, Any] = {}
-    for key, value in settings.items():
-        try:
-            checked[key] = _adapt(value, hints[key], f"{where}.{key}") if key in allowed and key in hints else value
-        except InputError as error:
-            problems += error.problems
-        except ValidationError as error:
-            problems.append(f"{where}.{key}: invalid value {value!r}: {error.errors()[0]['msg']}")
+    problems, checked = _checked(function, settings, where, fixed)
     if problems:
         raise InputError(problems)
     return function(**fixed, **checked)
 
 
-def _parameters(function: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], dict[str, Any], bool]:
-    """Keywords of a function or class, their types, and whether any other keyword is taken too.
-
-    A constructor that takes ``**settings`` hands them to that of its base class, so the base's keywords count as well.
-    """
-    named: dict[str, inspect.Parameter] = {}
-    hints: dict[str, Any] = {}
-    bases = function.__mro__ if inspect.isclass(function) else ()
-    for maker in [vars(base)["__init__"] for base in bases if "__init__" in vars(base)] or [function]:
-        parameters = inspect.signature(maker).parameters
-        keywords = {n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-        named, hints = {**keywords, **named}, {**get_type_hints(maker), **hints}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            named.pop("self", None)
-            return named, hints, False
-    return named, hints, True
-
-
-def _adapt(value: Any, hint: Any, where: str) -> Any:
-    """The value as the annotated type; settings of a dataclass, or a list of them, are checked by `call_with`."""
-    nested: Any = next((part for part in (hint, *get_args(hint)) if is_dataclass(part)), None)
-    if nested is not None and isinstance(value, Mapping):
-        return call_with(nested, value, where)
-    if nested is not None and isinstance(value, list):
-        return [_adapt(item, nested, f"{where}[{i}]") for i, item in enumerate(value)]
-    try:
-        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
-    except PydanticSchemaGenerationError:
-        return value
-
-
-def shown(value: Any) -> str:
-    """A value of somebody else's file, short and on one line."""
-    text = ascii(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"
+def _checked(
+    function: Callable[..., Any], settings: Any, where: str, fixed: Collection[str]
+) -> tuple[list[str], dict[str, Any]]:
+    """Problems of settings, and their values as the annotated types."""
+    if not isinstance(settings, Mapping):
+        return [refusal(where, settings, {"type": "object", "properties": {}})], {}
+    signature = signature_of(function)
+    allowed = [name for name in signature.named if name not in fixed]
+    problems = [
+        f"{where}: unknown setting {shown(key)}; allowed: {', '.join(allowed) or 'none'}"
+        for key in settings
+        if key not in allowed and (key in fixed or not signature.open_ended)
+    ]
+    required = [n for n in allowed if signature.named[n].default is inspect.Parameter.empty]
+    problems += [f"{where}: setting '{key}' is missing" for key in required if key not in settings]
+    checked: dict[str, Any] = {}
+    for key, value in settings.items():
+        if key not in allowed:
+            checked[key] = value
+            continue
+        try:
+            made = _blocks(value, block_in(signature.hints.get(key)), f"{where}.{key}")
+            checked[key] = signature.convert(key, made)
+        except InputError as error:
+            problems += error.problems
+        except ValidationError:
+            problems.append(refusal(f"{where}.{key}", value, schema_of_type(signature.hints[key])))
+    return problems, checked
 
 
 def reason(error: Exception) -> str:
@@ -216,3 +195,15 @@ def shortened(text: str) -> str:
     """Text on one line, at most 300 characters."""
     words = "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
     return words if len(words) <= 300 else f"{words[:300]}…"
+
+
+def _blocks(value: Any, block: SettingsOf | type | None, where: str) -> Any:
+    """The value with each block in it checked, and made a dataclass if it is to be one."""
+    if block is not None and isinstance(value, Mapping):
+        if isinstance(block, type):
+            return call_with(block, value, where)
+        if problems := _checked(block.load(), value, where, block.fixed)[0]:
+            raise InputError(problems)
+    elif block is not None and isinstance(value, list):
+        return [_blocks(item, block, f"{where}.{number}") for number, item in enumerate(value)]
+    return value

@@ -16,6 +16,7 @@ from pcc.data.manifest import Manifest, Record, manifest_files
 from pcc.data.tensors import image_tensor
 from pcc.deployment.localizer import Localizer, Size
 from pcc.runtime.hardware import Precision
+from pcc.runtime.settings import ImageCount, Pixels
 from pcc.runtime.stage import stage
 
 Batch = list[tuple[Record, Size]]
@@ -29,9 +30,9 @@ def localize(
     *,
     shard: str,
     type: str,
-    image_size: int | None,
+    image_size: Pixels | None,
     resize: Literal["square", "keep"] = "square",
-    batch_size: int = 8,
+    batch_size: ImageCount = 8,
     precision: Precision = "no",
     **settings: Any,
 ) -> None:
@@ -43,10 +44,11 @@ def localize(
         output: safetensors file of the shard.
         shard: shard index within the training split.
         type: module of `pcc.localizations`, such as ``cam`` or ``iscam``.
-        image_size: see `Localizer`.
-        resize: see `Localizer`.
+        image_size: side of the square, or the longer side, at scale 1; null with ``resize: keep``: the
+            image's own size.
+        resize: ``square`` squeezes every image into a square; ``keep`` keeps its aspect ratio.
         batch_size: images per forward pass.
-        precision: see `Localizer`.
+        precision: ``no`` (fp32), ``bf16``, ``fp16``, or ``auto``: bf16 if supported.
         settings: settings of the localization.
     """
     inference = {"image_size": image_size, "resize": resize, "precision": precision, **settings}

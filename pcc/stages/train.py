@@ -13,7 +13,7 @@ from pcc.methods.loading import load_method
 from pcc.runtime.errors import InputError, reason
 from pcc.runtime.plugins import load_attribute
 from pcc.runtime.stage import stage
-from pcc.training.run import train_to
+from pcc.training.run import TrainingSettings, train_to
 
 
 @stage(writes="inside")
@@ -24,7 +24,7 @@ def train(
     *,
     type: str,
     model: dict[str, Any],
-    training: dict[str, Any],
+    training: TrainingSettings,
     after: Mapping[str, Path] | None = None,
     seed: int = 0,
     threads: int = 1,
@@ -58,8 +58,7 @@ def train(
             places = ", ".join(map(str, folders.values()))
             raise InputError(f"after: weights of {places} do not fit {type} ({reason(error)}); retrain them") from error
     description = {"type": type, "classes": list(names), "clusters": members, "model": model}
-    phases = training.get("phases", [])
-    by_masks = any(phase.get("select") == "masks" for phase in phases)
+    by_masks = any(phase.get("select") == "masks" for phase in training["phases"])
     # Loaded by name, so that other trainings do not depend on the scoring code.
     score = load_attribute("pcc.scoring", "selection", "mask_score", "select") if by_masks else None
     train_to(

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pcc.data.manifest import Manifest, manifest_files
 from pcc.models.boundary import BoundaryNetwork
 from pcc.runtime.errors import call_with
+from pcc.runtime.settings import SettingsOf
 from pcc.runtime.stage import stage
 from pcc.training.masks import pseudo_masks_of, train_on_masks
+from pcc.training.run import TrainingSettings
 
 
 @stage(writes="inside")
@@ -18,8 +20,8 @@ def train_boundary(
     masks: Sequence[Path],
     output: Path,
     *,
-    model: dict[str, Any],
-    training: dict[str, Any],
+    model: Annotated[dict[str, Any], SettingsOf("pcc.models.boundary:BoundaryNetwork")],
+    training: TrainingSettings,
     seed: int = 0,
     threads: int = 1,
 ) -> None:

@@ -10,6 +10,7 @@ from pcc.models.segmenter import build_segmenter
 from pcc.runtime.errors import InputError
 from pcc.runtime.stage import stage
 from pcc.training.masks import pseudo_masks_of, train_on_masks
+from pcc.training.run import TrainingSettings
 
 
 @stage(writes="inside")
@@ -20,7 +21,7 @@ def train_segmenter(
     masks: Sequence[Path] = (),
     type: str,
     model: dict[str, Any],
-    training: dict[str, Any],
+    training: TrainingSettings,
     supervision: Literal["labels", "masks"] = "labels",
     seed: int = 0,
     threads: int = 1,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -20,6 +20,7 @@ from pcc.runtime.errors import InputError
 from pcc.runtime.hardware import Precision, device, keep_freed_memory, resolve_precision
 from pcc.runtime.interruption import EXIT_CODE, Interruption, noticing_sigterm
 from pcc.runtime.progress import log, track
+from pcc.runtime.settings import Epochs, ImageCount, Name, Positive, Rate, Rule, Steps, limits
 from pcc.trainable import Batch, ParameterGroup, Samples, Trainable, to_unit_range
 from pcc.training.batches import Batches, load_batches, seed_number
 from pcc.training.checkpoints import CHECKPOINT, Best, Position, load_checkpoint, restore_optimizer, save_checkpoint
@@ -40,11 +41,11 @@ class Phase:
         select: weights after the phase: of the ``last`` epoch, or the best on ground-truth ``masks`` (oracle).
     """
 
-    name: str
-    epochs: int
-    lr: float
+    name: Name
+    epochs: Epochs
+    lr: Rate
     schedule: Literal["constant", "cosine", "poly"] = "cosine"
-    batch_size: int | None = None
+    batch_size: ImageCount | None = None
     select: Literal["last", "masks"] = "last"
 
     def lr_at(self, step: int, steps: int) -> float:
@@ -70,14 +71,14 @@ class Recipe:
         cache_features: compute a frozen encoder once per image and flip instead of at every step.
     """
 
-    phases: Sequence[Phase]
-    batch_size: int
+    phases: Annotated[Sequence[Phase], limits(min_length=1, max_length=64), Rule("distinct", "name")]
+    batch_size: ImageCount
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    weight_decay: float = 0.0
-    momentum: float = 0.9
-    clip_norm: float | None = None
+    weight_decay: Annotated[float, limits(ge=0, le=10)] = 0.0
+    momentum: Annotated[float, limits(ge=0, lt=1)] = 0.9
+    clip_norm: Positive | None = None
     precision: Precision = "no"
-    checkpoint_every: int = 200
+    checkpoint_every: Steps = 200
     cache_features: bool = False
 
 
@@ -104,7 +105,7 @@ def fit(
 
     Raises:
         InputError: ``select: masks`` without ``score``, a batch size that is no multiple of the number of processes,
-            or a loss that is not finite.
+            no steps at all, nothing to cache, or a loss or weight that is not finite.
         ProcessLost: a data loader was killed.
         SystemExit: on SIGTERM, after saving a checkpoint.
     """
@@ -136,11 +137,14 @@ class _Run:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         if device() == "cpu":
             keep_freed_memory()
+        if not recipe.phases or not len(samples) or min(phase.epochs for phase in recipe.phases) < 1:
+            raise InputError("training: no steps; give at least one phase, one epoch in each, and one training image")
         for phase in recipe.phases:  # fail early on unknown names
             model.parameter_groups(phase.name)
             if phase.select == "masks" and score is None:
                 raise InputError(
-                    f"training.phases: {phase.name}: 'select: masks' is for methods only, on images with true masks"
+                    f"training.phases: {phase.name}: 'select: masks' is for methods only, "
+                    "on images with ground-truth masks"
                 )
         self.model, self.samples, self.recipe = model, samples, recipe
         self.seed, self.work, self.workers, self.score = seed, work, workers, score
@@ -150,6 +154,7 @@ class _Run:
             # A batch may lack the input of some parameters.
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
+        self._check_cache()
         processes = self.accelerator.num_processes
         for size in {min(phase.batch_size or recipe.batch_size, len(samples)) for phase in recipe.phases}:
             if size % processes:
@@ -162,6 +167,20 @@ class _Run:
             nn.SyncBatchNorm.convert_sync_batchnorm(model)  # statistics of the whole batch, as on one GPU
         self.losses: LossLog | None = None
         self.loaders = ExitStack()  # however the training ends, they end
+
+    def _check_cache(self) -> None:
+        frozen = any(self.model.is_encoder_frozen(phase.name) for phase in self.recipe.phases)
+        if self.recipe.cache_features and not (frozen and self.samples.views):
+            reason = "every epoch augments images in another way" if frozen else "no phase has a frozen encoder"
+            raise InputError(f"training.cache_features: nothing to cache, {reason}; set it to false")
+
+    def _check_finite(self, phase: Phase) -> None:
+        state = {name: value for name, value in self.model.state_dict().items() if value.is_floating_point()}
+        if broken := [name for name, value in state.items() if not value.isfinite().all()]:
+            raise InputError(
+                f"training diverged in phase {phase.name}: {len(broken)} of {len(state)} parameters and buffers are "
+                f"not finite, first {broken[0]}; lower the learning rate (lr {phase.lr:g})"
+            )
 
     def phase(self, at: Position, interruption: Interruption) -> Position:
         """Train from position ``at`` to the end of its phase; return the start of the next."""
@@ -193,6 +212,7 @@ class _Run:
                     raise SystemExit(EXIT_CODE)
         if phase.select == "masks":
             Best(self.work, phase.name).take(self.model)
+        self._check_finite(phase)
         return self._save(None, Position(at.phase + 1))
 
     def _prepare(self, phase: Phase, at: Position) -> tuple[Any, Any, Any, Batches]:

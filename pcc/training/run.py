@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from accelerate import PartialState
 
@@ -12,13 +12,16 @@ from pcc.artifacts.losses import LOSSES
 from pcc.artifacts.networks import DESCRIPTION, WEIGHTS, write_weights
 from pcc.artifacts.provenance import Job
 from pcc.data.manifest import Manifest, Record
-from pcc.runtime.errors import call_with
+from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.files import partial_path, publish, resumable_directory, write_json
 from pcc.runtime.hardware import device
+from pcc.runtime.settings import Pixels, SettingsOf
 from pcc.trainable import Trainable
 from pcc.training.batches import loader_processes
 from pcc.training.loop import Recipe, fit
 from pcc.training.samples import Augmentation, TrainingSamples
+
+TrainingSettings = Annotated[dict[str, Any], SettingsOf("pcc.training.run:Training")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +33,7 @@ class Training(Recipe):
         augmentation: data augmentation.
     """
 
-    image_size: int
+    image_size: Pixels
     augmentation: Augmentation | None = None
 
 
@@ -66,6 +69,8 @@ def train_to(
         score: see `fit`.
     """
     settings = call_with(Training, training, "training")
+    if not records:
+        raise InputError(f"data set {data.dataset.name}: no training images; check its splits and labels")
     augmentation = settings.augmentation or Augmentation()
     samples = TrainingSamples(data, records, settings.image_size, augmentation, seed, masks)
     train = partial(fit, model, samples, settings, seed=seed, workers=loader_processes(threads), score=score)

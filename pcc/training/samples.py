@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from pcc.data.manifest import Manifest, Record
 from pcc.data.tensors import channels_first
 from pcc.ids import IGNORE
 from pcc.runtime.errors import InputError
+from pcc.runtime.settings import PAIR, Fraction, Name, Pixels, Rule, limits
 from pcc.trainable import Batch, to_unit_range
 from pcc.training.batches import seed_number
 
@@ -58,15 +59,20 @@ class Augmentation:
     """
 
     crop: Literal["none", "resized", "random"] = "none"
-    scale: Sequence[float] = (0.5, 1.0)
-    long_side: tuple[int, int] | None = None
+    scale: Annotated[Sequence[Annotated[float, limits(ge=0.01, le=10)]], PAIR, Rule("ordered")] = (0.5, 1.0)
+    long_side: Annotated[Sequence[Pixels], PAIR, Rule("ordered")] | None = None
     flip: bool = True
     rotate90: bool = False
-    jitter: float = 0.0
-    randaugment: str | None = None
-    erase: float = 0.0
+    jitter: Annotated[float, limits(ge=0, le=10)] = 0.0
+    randaugment: Name | None = None
+    erase: Fraction = 0.0
 
     def __post_init__(self) -> None:
+        if self.crop == "resized" and self.scale[1] > 1:
+            raise InputError(
+                f"training.augmentation.scale: {list(self.scale)} is not allowed with crop: resized; "
+                "a share of the area, at most 1"
+            )
         self.policy()
 
     def policy(self) -> Any:

@@ -610,7 +610,6 @@ def test_a_prompt_follows_no_redirect(server: ChatServer, task: Task, status: in
         ("http://[::1/v1", "invalid host or port"),
         ("localhost:11434/v1", "does not begin with http"),
         ("ftp://localhost/v1", "does not begin with http"),
-        ("", "does not begin with http"),
         ("http:///v1", "names no host"),
         (f"http://me:{KEY}@localhost/v1", "holds a user name or password"),
         (f"http://{KEY}@localhost:bad/v1", "holds a user name or password"),

@@ -100,7 +100,7 @@ def test_frozen_encoder_is_told_truly() -> None:
     [
         ({"fusion": "encoder"}, "encoder needs a ViT"),
         ({"fusion": "sequence", "hv_bilstm": None}, "sequence needs the HV-BiLSTM"),
-        ({"fusion": "sum"}, "model.fusion: invalid value 'sum': Input should be 'sequence', 'encoder' or 'attention'"),
+        ({"fusion": "sum"}, "model.fusion: 'sum' is not allowed; one of sequence, encoder, attention"),
         ({"fuson": "sum"}, "unknown setting 'fuson'; allowed: backbone"),
         ({"backbone": {"name": "resnet18", "weights": "missing.safetensors"}}, "file missing.safetensors not found"),
         ({"backbone": {"name": "rasnet18"}}, "timm has no 'rasnet18'; similar: .*resnet18"),

@@ -17,7 +17,7 @@ from pcc.data.manifest import Manifest
 from pcc.readers import coco
 from pcc.readers.instances import Instances, image_labels
 from pcc.readers.run_lengths import ShapeFault, fill, run_lengths
-from pcc.runtime.errors import InputError
+from pcc.runtime.errors import InputError, call_with
 
 SIZE = (8, 10)
 CLASS_IDS = {1: 1, 7: 2, 90: 3}
@@ -432,8 +432,8 @@ def test_a_supercategory_that_is_listed_as_a_category_is_told(tree: Path, caplog
 
 
 def test_unusable_files_and_settings(tree: Path) -> None:
-    with pytest.raises(InputError, match="crowd: 'half' is not one of class, ignore"):
-        read(tree, crowd="half")
+    with pytest.raises(InputError, match="crowd: 'half' is not allowed; one of class, ignore"):
+        call_with(coco.read, {"root": str(tree), "crowd": "half"}, "dataset.settings", output=tree)
     with pytest.raises(InputError, match="no folder for split val"):
         read(tree, images={"train": "train2014"})
     with pytest.raises(InputError, match="annotations: is empty"):

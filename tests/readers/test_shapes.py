@@ -9,7 +9,7 @@ import pytest
 from pcc.artifacts.masks import read_mask
 from pcc.data.images import read_image
 from pcc.readers import shapes, textures
-from pcc.runtime.errors import InputError
+from pcc.runtime.errors import InputError, call_with
 
 SCENE = shapes.Scene(image_size=48, objects=(1, 3), radius=(0.18, 0.28), partners=0.6, clutter=3, noise=0.03)
 
@@ -135,7 +135,16 @@ def test_outlines_differ_in_corners() -> None:
 
 def test_all_bad_settings_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
-        shapes.read(tmp_path, train=0, image_size=8, objects=(3, 1), radius=(0.2, 0.9), partners=2, noise=-1, at_home=2)
+        bad = {
+            "train": 0,
+            "image_size": 8,
+            "objects": [3, 1],
+            "radius": [0.2, 0.9],
+            "partners": 2,
+            "noise": -1,
+            "at_home": 2,
+        }
+        call_with(shapes.read, bad, "dataset.settings", output=tmp_path)
     assert len(caught.value.problems) == 7
-    assert all(problem.startswith("dataset.settings: ") for problem in caught.value.problems)
+    assert all(problem.startswith("dataset.settings.") for problem in caught.value.problems)
     assert not list(tmp_path.iterdir())

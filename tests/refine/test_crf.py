@@ -140,13 +140,36 @@ def test_a_single_class_needs_no_crf(case):
 @pytest.mark.parametrize(
     ("gaussian", "bilateral", "message"),
     [
-        ({"sxy": 1, "wieght": 3}, BILATERAL, "CRF gaussian: unknown setting 'wieght'; allowed: sxy, weight"),
-        (GAUSSIAN, {"sxy": 1, "weight": 3}, "CRF bilateral: setting 'srgb' is missing"),
+        ({"sxy": 1, "wieght": 3}, BILATERAL, "CRF.gaussian: unknown setting 'wieght'; allowed: sxy, weight"),
+        (GAUSSIAN, {"sxy": 1, "weight": 3}, "CRF.bilateral: setting 'srgb' is missing"),
     ],
 )
 def test_settings_are_checked_by_name(case, gaussian, bilateral, message):
     with pytest.raises(InputError, match=message):
         dense_crf(*case, 1, gaussian, bilateral)
+
+
+@pytest.mark.parametrize("engine", ["compiled", "pydensecrf2"])
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"gaussian": {"sxy": 0, "weight": 3}}, "CRF.gaussian.sxy: 0 is not allowed; a number from 0.5 to 8192"),
+        ({"gaussian": {"sxy": np.nan, "weight": 3}}, "CRF.gaussian.sxy: nan is not allowed"),
+        ({"gaussian": {"sxy": 1e-9, "weight": 3}}, "CRF.gaussian.sxy: 1e-09 is not allowed"),
+        ({"gaussian": {"sxy": 3, "weight": -1}}, "CRF.gaussian.weight: -1 is not allowed; a number from 0 to 10000"),
+        ({"bilateral": {**BILATERAL, "srgb": -0.0}}, "CRF.bilateral.srgb: -0.0 is not allowed"),
+        ({"bilateral": {**BILATERAL, "sxy": np.inf}}, "CRF.bilateral.sxy: inf is not allowed"),
+        ({"bilateral": {**BILATERAL, "weight": 1e40}}, "CRF.bilateral.weight: 1e+40 is not allowed"),
+        ({"bilateral": {**BILATERAL, "weight": "4"}}, "CRF.bilateral.weight: '4' is not allowed"),
+        ({"iterations": -1}, "CRF.iterations: -1 is not allowed; a whole number from 0 to 1000"),
+        ({"iterations": 10**9}, "CRF.iterations: 1000000000 is not allowed"),
+    ],
+)
+def test_what_would_end_the_process_is_refused_before_both_engines(case, engine, changes, line):
+    settings = {"iterations": 2, "gaussian": GAUSSIAN, "bilateral": BILATERAL, **changes}
+    with pytest.raises(InputError) as caught:
+        dense_crf(*case, **settings, engine=engine)
+    assert [problem.startswith(line) for problem in caught.value.problems] == [True]
 
 
 def test_refine_takes_maps_as_shares_of_their_sum(case):

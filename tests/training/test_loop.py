@@ -225,3 +225,55 @@ def test_checkpoint_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(Killed):
         fit(model, Noise(), Recipe([*RECIPE.phases, Phase("more", 1, 0.1)], 4), seed=0, work=tmp_path)
     assert (tmp_path / CHECKPOINT).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe([Phase("train", 1, 1e30)], 10, optimizer="sgd"),  # the only step: its loss was still finite
+        Recipe([Phase("warmup", 1, 1e38), Phase("train", 1, 1e-3)], 10, optimizer="sgd"),
+        Recipe([Phase("train", 1, 0.1)], 10, clip_norm=float("nan")),
+    ],
+)
+def test_weights_that_are_not_finite_end_the_training_at_the_end_of_their_phase(tmp_path: Path, recipe: Recipe) -> None:
+    with pytest.raises(InputError, match=rf"diverged in phase {recipe.phases[0].name}.*lower the learning rate"):
+        fit(Steep(), Noise(), recipe, seed=0, work=tmp_path)
+    assert not (tmp_path / CHECKPOINT).exists()
+
+
+class Steep(Linear):
+    """Its gradient overflows a float32 weight at an absurd learning rate."""
+
+    def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
+        return {name: 1e10 * value for name, value in super().losses(batch, phase).items()}
+
+
+def test_a_buffer_that_is_not_finite_is_noticed_too(tmp_path: Path) -> None:
+    class Drifting(Linear):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("running", torch.zeros(2))
+
+        def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
+            self.running.fill_(float("inf"))
+            return super().losses(batch, phase)
+
+    with pytest.raises(InputError, match="first running"):
+        fit(Drifting(), Noise(), RECIPE, seed=0, work=tmp_path)
+
+
+@pytest.mark.parametrize("phases", [[], [Phase("train", 0, 0.1)], [Phase("warmup", 2, 0.1), Phase("train", -1, 0.1)]])
+def test_a_training_without_steps_is_refused(tmp_path: Path, phases: list[Phase]) -> None:
+    with pytest.raises(InputError, match="training: no steps"):
+        fit(Linear(), Noise(), Recipe(phases, 4), seed=0, work=tmp_path)
+
+
+def test_a_cache_of_nothing_is_refused(tmp_path: Path) -> None:
+    class Varied(Noise):
+        views = 0
+
+    never_frozen = Recipe([Phase("train", 1, 0.1)], 4, cache_features=True)
+    with pytest.raises(InputError, match="no phase has a frozen encoder"):
+        fit(Linear(), Noise(), never_frozen, seed=0, work=tmp_path)
+    with pytest.raises(InputError, match="every epoch augments"):
+        fit(Linear(), Varied(), Recipe([Phase("warmup", 1, 0.1)], 4, cache_features=True), seed=0, work=tmp_path)

@@ -11,7 +11,9 @@ from fingerprints import Code
 ROOT = Path(__file__).parents[2]
 STAGES = sorted(file.stem for file in (ROOT / "pcc/stages").glob("[a-z]*.py"))
 
-EVERY = "artifacts.provenance runtime.errors runtime.files runtime.ownership runtime.stage"
+EVERY = (
+    "artifacts.provenance runtime.errors runtime.files runtime.ownership runtime.ranges runtime.settings runtime.stage"
+)
 MANIFEST = "data.image_ids data.manifest data.stamps data.tables ids"
 IMAGES = f"{MANIFEST} data.images runtime.image_files data.tensors trainable runtime.hardware"
 TRAINING = (

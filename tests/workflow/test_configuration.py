@@ -9,25 +9,37 @@ import pytest
 import yaml
 from configuration import check_config, typed
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config
 
 from pcc.configuration import schema
 
 ROOT = Path(__file__).parents[2]
+TRAINING = {"image_size": 64, "batch_size": 8, "phases": [{"name": "main", "epochs": 2, "lr": 0.001}]}
+MODEL = {"backbone": {"name": "resnet10t"}}
+NETWORK = {"name": "resnet10t"}
 GOOD: dict[str, Any] = {
     "dataset": {"name": "toy", "format": "shapes"},
     "clusters": {"none": {}, "mine": {"provider": "file", "path": "clusters.json"}},
-    "methods": {"pcc": {"clusters": "mine"}},
+    "methods": {"pcc": {"clusters": "mine", "model": {"backbone": {"name": "resnet10t"}}, "training": TRAINING}},
     "localizations": {"cam": {"image_size": 96}},
     "refinements": {"argmax": {}},
-    "segmenters": {"light": {"type": "light_head"}},
+    "segmenters": {
+        "light": {
+            "type": "light_head",
+            "model": {"backbone": {"name": "resnet10t"}},
+            "training": copy.deepcopy(TRAINING),
+        }
+    },
     "experiments": [{"method": "pcc", "localization": "cam"}],
 }
 
 
 def problems(**changes: Any) -> list[str]:
-    """What is said about the good configuration with some blocks replaced."""
+    """What is said about the good configuration with some keys replaced."""
+    config = copy.deepcopy(GOOD)
+    update_config(config, changes)
     with pytest.raises(WorkflowError) as caught:
-        check_config(copy.deepcopy(GOOD | changes), ROOT)
+        check_config(config, ROOT)
     return str(caught.value).splitlines()
 
 
@@ -36,7 +48,8 @@ def test_defaults_are_filled_in() -> None:
     check_config(config, ROOT)
     assert config["seeds"] == [0]
     assert config["dataset"]["shards"] == {"train": 1, "val": 1}
-    assert config["methods"]["pcc"] == {"clusters": "mine", "after": {}, "model": {}, "training": {}}
+    assert config["methods"]["pcc"] == {"after": {}, **GOOD["methods"]["pcc"]}
+    assert config["segmenters"]["light"]["prediction"] == {"scales": [1.0], "flip": True}
     assert config["experiments"] == [{"method": "pcc", "localization": "cam", "supervision": "labels"}]
 
 
@@ -63,15 +76,18 @@ def test_lists_and_blocks_of_the_command_line_are_read_as_yaml() -> None:
             {"methods": {"pcc": {"modle": {}}}},
             "methods.pcc: unknown key 'modle'; allowed: type, clusters, after, nouns, model, training",
         ),
-        ({"dataset": {"name": "toy"}}, "dataset: 'format' is missing"),
+        (
+            {"refinements": {"walk": {"type": "random_walk", "boundary": {"labels": "argmax", "model": {}}}}},
+            "refinements.walk.boundary: 'training' is missing",
+        ),
         (
             {"dataset": {"name": "a/b", "format": "shapes"}},
             "dataset.name: 'a/b' names a folder; use letters, digits, '_', '-' and '.'",
         ),
-        ({"seeds": ["a"]}, "seeds.0: 'a' must be of type integer"),
+        ({"seeds": ["a"]}, "seeds.0: 'a' is not allowed; a whole number from 0 to 4294967295"),
         (
             {"experiments": [{"supervision": "boxes", "segmenter": "light"}]},
-            "experiments.0.supervision: 'boxes' must be one of labels, masks",
+            "experiments.0.supervision: 'boxes' is not allowed; one of labels, masks",
         ),
         (
             {"methods": {"data": {"type": "pcc"}}},
@@ -103,7 +119,7 @@ def test_lists_and_blocks_of_the_command_line_are_read_as_yaml() -> None:
             "experiments.0: 'supervision: masks' takes a segmenter and nothing else",
         ),
         (
-            {"methods": {"pcc": {"training": {"phases": [{"lr": "1e-3"}]}}}},
+            {"methods": {"pcc": {"training": {"phases": [{"name": "main", "epochs": 2, "lr": "1e-3"}]}}}},
             "methods.pcc.training.phases.0.lr: YAML reads 1e-3 as text; write a point and a sign, as in 1.0e-3",
         ),
     ],

@@ -1,5 +1,6 @@
 """Validate the configuration before anything runs: one line per problem, with the allowed values."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,12 +8,34 @@ from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
 from snakemake.exceptions import WorkflowError
 
-from pcc.configuration import BLOCKS, CHAIN, fill_in, schema
+from pcc.configuration import BLOCKS, CHAIN, fill_in, module_of, schema, settings_schema
+from pcc.runtime.ranges import KEYWORDS, refusal, shown
 
 # Numbers that YAML 1.1 reads as text.
 EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?e[-+]?\d+", re.IGNORECASE)
+
+
+def _keyword(name: str) -> Any:
+    def check(_validator: Any, wanted: Any, value: Any, _rules: Any) -> Iterator[ValidationError]:
+        if not KEYWORDS[name](value, wanted):
+            yield ValidationError(name)
+
+    return check
+
+
+# Whole numbers are not written with a point, booleans are no numbers, and numbers are finite.
+TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many(
+    {
+        "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+        "number": lambda _, value: (
+            isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
+        ),
+    }
+)
+Validator = extend(Draft202012Validator, {name: _keyword(name) for name in KEYWORDS}, type_checker=TYPES)
 
 
 def check_config(config: dict[str, Any], root: Path) -> None:
@@ -25,19 +48,91 @@ def check_config(config: dict[str, Any], root: Path) -> None:
     Raises:
         WorkflowError: one line per unknown or missing key, invalid value or undefined reference.
     """
-    rules = schema()
-    problems = [line for error in Draft202012Validator(rules).iter_errors(config) for line in explain(error)]
-    if not problems:
-        fill_in(config, rules)
-        problems = [
-            *undefined(config),
-            *incomplete(config),
-            *circular(config),
-            *unknown_modules(config, root),
-            *numbers_as_text(config),
-        ]
+    try:
+        problems = list(_problems(config, root))
+    except RecursionError:
+        problems = ["a block holds itself by a YAML anchor; write it out"]
     if problems:
         raise WorkflowError("\n".join(f"configuration: {problem}" for problem in problems))
+
+
+def _problems(config: dict[str, Any], root: Path) -> Iterator[str]:
+    rules = schema()
+    wrong = [line for error in Validator(rules).iter_errors(config) for line in explain(error)]
+    if wrong:
+        yield from wrong
+        return
+    fill_in(config, rules)
+    texts = list(numbers_as_text(config))
+    yield from texts
+    yield from undefined(config)
+    yield from incomplete(config)
+    yield from circular(config)
+    yield from unknown_modules(config, root)
+    told = tuple(f"{line.partition(':')[0]}:" for line in texts)
+    yield from (line for line in out_of_range(config) if not line.startswith(told))
+
+
+def out_of_range(config: Mapping[str, Any]) -> Iterator[str]:
+    """Settings that their modules would refuse, in the words of `pcc.runtime.errors.call_with`.
+
+    A module without a schema, such as one of your own, checks its settings itself when its stage runs.
+    """
+    known = settings_schema()
+
+    def check(settings: Any, name: str, where: str) -> Iterator[str]:
+        return faults(settings, known[name], where) if name in known else iter(())
+
+    dataset = config["dataset"]
+    yield from check(dataset["settings"], f"pcc.readers.{dataset['format']}", "dataset.settings")
+    for part, block in BLOCKS.items():
+        for name, entry in config[block.key].items():
+            module, where = module_of(config, part, name), f"{block.key}.{name}"
+            if "training" in block.inner:
+                yield from check(entry["model"], module, f"{where}.model")
+                yield from check(entry["training"], "training", f"{where}.training")
+            else:
+                own = {key: value for key, value in entry.items() if key not in (block.names_module, *block.inner)}
+                yield from check(own, module, where)
+            if "prediction" in block.inner:
+                yield from check(entry["prediction"], "prediction", f"{where}.prediction")
+            if boundary := entry.get("boundary"):
+                yield from check(boundary["model"], "boundary", f"{where}.boundary.model")
+                yield from check(boundary["training"], "training", f"{where}.boundary.training")
+
+
+def faults(settings: Any, rules: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Problems of one block of settings."""
+    if not isinstance(settings, dict):
+        yield refusal(where, settings, rules)
+        return
+    known = rules["properties"]
+    for key in settings:
+        if key not in known:
+            yield f"{where}: unknown setting {shown(key)}; allowed: {', '.join(known) or 'none'}"
+    for key in rules["required"]:
+        if key not in settings:
+            yield f"{where}: setting '{key}' is missing"
+    for key, value in settings.items():
+        if key in known:
+            inner = list(_inner_faults(value, known[key], f"{where}.{key}"))
+            yield from inner
+            if not inner and not Validator(known[key]).is_valid(value):
+                yield refusal(f"{where}.{key}", value, known[key])
+
+
+def _inner_faults(value: Any, rules: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Problems inside a block, or a list of blocks, that a setting holds."""
+    for rule in (rules, *rules.get("anyOf", ())):
+        if isinstance(value, dict) and "properties" in rule:
+            yield from faults(value, rule, where)
+        elif (
+            isinstance(value, list)
+            and "properties" in rule.get("items", {})
+            and all(isinstance(i, dict) for i in value)
+        ):
+            for number, item in enumerate(value):
+                yield from faults(item, rule["items"], f"{where}.{number}")
 
 
 def typed(value: Any) -> Any:
@@ -56,18 +151,16 @@ def explain(error: ValidationError) -> list[str]:
     match error.validator:
         case "additionalProperties":
             allowed = error.schema["properties"]
-            return [f"{where}: unknown key '{k}'; allowed: {', '.join(allowed)}" for k in given if k not in allowed]
+            return [
+                f"{where}: unknown key {shown(k)}; allowed: {', '.join(allowed)}" for k in given if k not in allowed
+            ]
         case "required":
             return [f"{where}: '{key}' is missing" for key in rule if key not in given]
-        case "type":
-            return [f"{where}: {given!r} must be of type {' or '.join([rule] if isinstance(rule, str) else rule)}"]
-        case "enum":
-            return [f"{where}: {given!r} must be one of {', '.join(rule)}"]
         case "not":
             return [f"{where}: '{given}' is a folder of the workflow's own; choose another name"]
         case "pattern":
-            return [f"{where}: {given!r} names a folder; use letters, digits, '_', '-' and '.'"]
-    return [f"{where}: {error.message}"]
+            return [f"{where}: {shown(given)} names a folder; use letters, digits, '_', '-' and '.'"]
+    return [refusal(where, given, error.schema)]
 
 
 def undefined(config: Mapping[str, Any]) -> Iterator[str]:

@@ -7,9 +7,10 @@ import yaml
 
 from pcc.clusters.providers import Proposal, Task
 from pcc.runtime.errors import InputError
+from pcc.runtime.settings import File
 
 
-def propose(task: Task, *, path: str) -> Proposal:  # noqa: ARG001 - every provider has it
+def propose(task: Task, *, path: File) -> Proposal:  # noqa: ARG001 - every provider has it
     """Read ``{cluster: [names]}``, ``[[names], ...]``, or a clusters.json as this stage writes it.
 
     Args:

@@ -1,11 +1,11 @@
 """Clusters by a language model, asked through OpenAI's protocol: OpenAI, Azure, vLLM, Ollama, llama.cpp and others."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pcc.clusters.chat import KEY, Chat
 from pcc.clusters.partition import Consensus, consensus
@@ -17,9 +17,11 @@ from pcc.clusters.transcript import Transcript, digest
 from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.progress import log
 from pcc.runtime.resources import packaged
+from pcc.runtime.settings import Count, File, Rule, Seed, Text, limits
 
 TRANSCRIPT = "transcript.jsonl"
 WHERE = "clusters (openai)"
+Times = Annotated[int, limits(ge=0, le=100)]
 
 
 @dataclass(frozen=True)
@@ -37,34 +39,24 @@ class Settings:
         options: further fields of the request that a server knows, such as Ollama's ``options: {num_ctx: 8192}``.
         prompts: file of templates; None: the one that comes with PCC.
         descriptions: YAML file, class name → one line about it.
-
-    Raises:
-        InputError: a number out of range.
     """
 
-    model: str
-    base_url: str | None = None
-    temperature: float | None = 0.0
-    seed: int | None = 0
-    samples: int = 1
-    max_rounds: int = 5
-    max_repairs: int = 3
-    names_per_request: int = 200
-    max_tokens: int | None = None
-    timeout: float = 120.0
-    max_retries: int = 4
-    max_reply_bytes: int = 2_000_000
+    model: Text
+    base_url: Text | None = None
+    temperature: Annotated[float, limits(ge=0, le=10)] | None = 0.0
+    seed: Seed | None = 0
+    samples: Annotated[int, limits(ge=1, le=1000)] = 1
+    max_rounds: Times = 5
+    max_repairs: Times = 3
+    names_per_request: Count = 200
+    max_tokens: Annotated[int, limits("tokens", ge=1, le=10_000_000)] | None = None
+    timeout: Annotated[float, limits("seconds", gt=0, le=86_400)] = 120.0
+    max_retries: Times = 4
+    max_reply_bytes: Annotated[int, limits("bytes", ge=1, le=1_000_000_000)] = 2_000_000
     structured: Literal["auto", "never"] = "auto"
-    options: Mapping[str, Any] | None = None
-    prompts: str | None = None
-    descriptions: str | None = None
-
-    def __post_init__(self) -> None:
-        counts = (self.samples - 1, self.names_per_request - 1, self.max_rounds, self.max_repairs, self.max_retries)
-        if min(counts) < 0:
-            raise InputError(
-                f"{WHERE}: samples and names_per_request start at 1, max_rounds, max_repairs and max_retries at 0"
-            )
+    options: Annotated[dict[str, Any], Rule("plain", 10**9)] | None = None
+    prompts: File | None = None
+    descriptions: File | None = None
 
     def sampling(self, number: int) -> dict[str, Any]:
         """The fields of a request that shape its reply, for the sample of this number."""

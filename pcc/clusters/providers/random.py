@@ -3,9 +3,10 @@
 import numpy as np
 
 from pcc.clusters.providers import Proposal, Task, taxonomy
+from pcc.runtime.settings import Seed
 
 
-def propose(task: Task, *, seed: int = 0) -> Proposal:
+def propose(task: Task, *, seed: Seed = 0) -> Proposal:
     """Shuffle the names over clusters as large as the taxonomy's; the same seed gives the same clusters.
 
     Raises:
