@@ -168,7 +168,6 @@ def test_labels_alone(tree: Path) -> None:
 
 BLOB = np.ones(SIZE, np.uint8)
 TRIANGLE = [1, 1, 6, 1, 6, 6]
-CODE = {"size": list(SIZE), "counts": [10, 20, 50]}
 
 
 def sound() -> dict[str, Any]:
@@ -176,7 +175,7 @@ def sound() -> dict[str, Any]:
     return {
         "images": [{"id": n, "file_name": f"{n}.jpg", "height": SIZE[0], "width": SIZE[1]} for n in range(4)],
         "annotations": [
-            {"id": n, "image_id": n, "category_id": 1 + 6 * (n % 2), "segmentation": [TRIANGLE]} for n in range(4)
+            {"id": n, "image_id": n, "category_id": 1 + 6 * (n % 2), "segmentation": [list(TRIANGLE)]} for n in range(4)
         ],
         "categories": [dict(category) for category in CATEGORIES],
     }
@@ -420,7 +419,7 @@ def test_whatever_stands_in_a_json_it_can_be_painted_or_is_refused_in_lines(tmp_
     drawn, outcomes = random.Random(3), set()
     for _ in range(400):
         content = sound()
-        content["annotations"][0]["segmentation"] = dict(CODE)
+        content["annotations"][0]["segmentation"] = {"size": list(SIZE), "counts": [10, 20, 50]}
         *way, last = drawn.choice(places(content))
         node = content
         for key in way:
@@ -448,7 +447,7 @@ def test_whole_numbers_may_be_written_as_floats_and_boxes_are_not_looked_at(tmp_
             entry |= {key: float(value) for key, value in entry.items() if isinstance(value, int)}
     for one in content["annotations"]:
         one |= {"bbox": [None, "x", -1], "area": float("nan"), "iscrowd": False, "note": []}
-    content["annotations"][0]["segmentation"] = [TRIANGLE]
+    content["annotations"][0]["segmentation"] = [list(TRIANGLE)]
     found = instances(tmp_path, content)
     assert (found.images, found.class_ids, found.problems) == (plain.images, plain.class_ids, [])
     for image in plain.images:
