@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import yaml
 
@@ -22,15 +23,28 @@ def read_classes(classes: Sequence[str] | str) -> tuple[tuple[str, ...], Taxonom
         InputError: the file is missing or holds something else.
     """
     if not isinstance(classes, str):
-        return tuple(str(name) for name in classes), None
+        return tuple(classes), None
     path = find_list(classes, ".yaml", "class list")
     try:
         stored = yaml.safe_load(path.read_text(encoding="utf-8"))
-        taxonomy = stored.get("taxonomy")
-        names = tuple(str(name) for name in stored["classes"])
-        return names, None if taxonomy is None else {g: tuple(str(n) for n in ns) for g, ns in taxonomy.items()}
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
+        names, taxonomy = stored["classes"], stored.get("taxonomy")
+        groups = (
+            None if taxonomy is None else {str(g): _names(ns, f"{path}: taxonomy.{g}") for g, ns in taxonomy.items()}
+        )
+    except (yaml.YAMLError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: not a class list; it needs 'classes: [name, ...]'") from error
+    return _names(names, f"{path}: classes"), groups
+
+
+def _names(values: Any, where: str) -> tuple[str, ...]:
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise InputError(f"{where}: {values!r:.80} is not a list of names; write [name, ...]")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(
+            value, str | int | float
+        ):  # YAML reads yes, no and null as its own
+            raise InputError(f"{where}: {value!r:.80} is not a name; put it in quotes")
+    return tuple(str(value) for value in values)
 
 
 def unknown_class(name: str, classes: Iterable[str], where: str) -> str:

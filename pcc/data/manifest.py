@@ -239,6 +239,8 @@ def _record(row: dict[str, str], where: str, dataset: Dataset) -> Record:
         raise InputError(f"{where}: labels not in dataset.json: {', '.join(unknown)}; run `pcc prepare` again")
     if row["split"] not in SPLITS:
         raise InputError(f"{where}: split '{row['split']}' is not one of {', '.join(SPLITS)}")
+    if row["scored"] not in ("0", "1"):
+        raise InputError(f"{where}: scored '{row['scored']:.80}' is not 0 or 1; run `pcc prepare` again")
     if fault := ids.fault(row["image_id"]):  # masks and maps are stored under it
         raise InputError(f"{where}: image id {row['image_id']!r:.300} {fault}; run `pcc prepare` again")
     return Record(

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,10 +71,8 @@ class Instances:
         images, faults = _sound(stored, "images", _image_fault)
         categories, more = _sound(stored, "categories", _category_fault)
         faults += more
-        faults += _repeated("images", "id", (image["id"] for image in images))
-        faults += _repeated("images", "file_name", (image["file_name"] for image in images))
-        faults += _repeated("categories", "id", (category["id"] for category in categories))
-        faults += _repeated("categories", "name", (category["name"] for category in categories))
+        faults += _repeated("images", images, "id", "file_name")
+        faults += _repeated("categories", categories, "id", "name")
         if faults:
             raise InputError([f"{path}: {fault}" for fault in faults])
         categories.sort(key=lambda category: category["id"])
@@ -93,7 +91,7 @@ class Instances:
         ]
         sizes = {entry.number: entry.size for entry in entries}
         sound, problems = _sound(stored, "annotations", lambda one: _annotation_fault(one, sizes, class_ids))
-        problems += _repeated("annotations", "id", (annotation["id"] for annotation in sound))
+        problems += _repeated("annotations", sound, "id")
         annotations: dict[int, list[Annotation]] = {number: [] for number in sizes}
         shapeless = defaultdict(list)
         for annotation in sound:
@@ -159,12 +157,13 @@ def _sound(
     return sound, faults
 
 
-def _repeated(part: str, key: str, values: Iterable[Any]) -> list[str]:
-    """One line about all values that more than one entry has."""
-    repeated = [value for value, count in Counter(values).items() if count > 1]
-    if not repeated:
-        return []
-    return [f"{part}: {key} {listed(repeated)} is there more than once; give each of the {part} its own"]
+def _repeated(part: str, entries: Sequence[dict[str, Any]], *keys: str) -> list[str]:
+    """One line about all values that more than one entry has under the first of the keys where there are any."""
+    for key in keys:
+        counts = Counter(entry[key] for entry in entries)
+        if repeated := [value for value, count in counts.items() if count > 1]:
+            return [f"{part}: {key} {listed(repeated)} is there more than once; give each of the {part} its own"]
+    return []
 
 
 def listed(values: Sequence[Any]) -> str:

@@ -118,11 +118,13 @@ class TableLabels(LabelSource):
     """One row per image in one table."""
 
     def __init__(self, path: Path, classes: Sequence[str], column: str | None, separator: str) -> None:
+        if not separator:
+            raise InputError(f"{path}: the separator of class names is empty; set 'separator', such as ';'")
         self.path, self.classes = path, classes
         self.rows: dict[str, list[tuple[int, list[str]]]] = {}
         for line, row in read_table(path, ["image_id", *([column] if column else [])]):
             names = row[column or _only_column(path, row)].split(separator)
-            self.rows.setdefault(row["image_id"], []).append((line, [n.strip() for n in names if n.strip()]))
+            self.rows.setdefault(row["image_id"].strip(), []).append((line, [n.strip() for n in names if n.strip()]))
 
     def labels(self, image_id: str) -> tuple[str, ...] | None:
         """An image's class names; None where there is no entry for it."""

@@ -99,7 +99,7 @@ def _of_list(counts: list[Any]) -> Int64[np.ndarray, " n"]:
 def _of_text(counts: Any) -> Int64[np.ndarray, " n"]:
     """The numbers of a compressed code."""
     if isinstance(counts, str):
-        counts = counts.encode()
+        counts = counts.encode(errors="surrogatepass")
     bits = np.frombuffer(counts, np.uint8).astype(np.int64) - 48 if isinstance(counts, bytes) else np.array([-1])
     if not len(bits) or bits.min() < 0 or bits.max() > 63 or bits[-1] & 32:
         raise ShapeFault("its run-length code is empty, cut off, or no compressed code")

@@ -110,6 +110,10 @@ def test_bad_class_lists_are_refused(classes: tuple[str, ...], scored: tuple[str
         ("image_id,image,labels,mask,split,shard,scored\n../a,a.png,cat,,train,000,1\n", "line 2: image id '../a' has"),
         ("image_id,image,labels,mask,split,shard,scored\n__metadata__,a.png,cat,,train,000,1\n", "is reserved; run"),
         ('image_id,image,labels,mask,split,shard,scored\n"a\nb",a.png,cat,,train,000,1\n', r"image id 'a\\nb' is"),
+        (
+            "image_id,image,labels,mask,split,shard,scored\na,a.png,cat,,train,000,yes\n",
+            "line 2: scored 'yes' is not 0 or",
+        ),
         ("image_id,image,labels,mask,split,shard,scored\na,a.png\n", "line 2: row does not have 7 cells"),
         ("image_id,image,labels,mask,split,shard,scored\na,a.png,c\xe4t,,train,000,1\n", "not a UTF-8 CSV"),
     ],

@@ -1,4 +1,5 @@
 import json
+import random
 import re
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,6 @@ def test_labels_alone(tree: Path) -> None:
 
 BLOB = np.ones(SIZE, np.uint8)
 TRIANGLE = [1, 1, 6, 1, 6, 6]
-CODE = {"size": list(SIZE), "counts": [10, 20, 50]}
 
 
 def sound() -> dict[str, Any]:
@@ -175,7 +175,7 @@ def sound() -> dict[str, Any]:
     return {
         "images": [{"id": n, "file_name": f"{n}.jpg", "height": SIZE[0], "width": SIZE[1]} for n in range(4)],
         "annotations": [
-            {"id": n, "image_id": n, "category_id": 1 + 6 * (n % 2), "segmentation": [TRIANGLE]} for n in range(4)
+            {"id": n, "image_id": n, "category_id": 1 + 6 * (n % 2), "segmentation": [list(TRIANGLE)]} for n in range(4)
         ],
         "categories": [dict(category) for category in CATEGORIES],
     }
@@ -201,6 +201,7 @@ SHAPES = [
     ({"size": list(SIZE), "counts": 80}, "no compressed code"),
     ({"size": list(SIZE), "counts": ""}, "no compressed code"),
     ({"size": list(SIZE), "counts": "W0é"}, "no compressed code"),
+    ({"size": list(SIZE), "counts": "\ud800"}, "no compressed code"),
     ({"size": list(SIZE), "counts": "80 0"}, "no compressed code"),
     ({"size": list(SIZE), "counts": "0Wo"}, "no compressed code"),  # the last number goes on
     ({"size": list(SIZE), "counts": "o" * 30 + "0"}, "number that is too large"),
@@ -388,6 +389,56 @@ def test_other_json_is_one_line(tmp_path: Path, content: Any) -> None:
         instances(tmp_path, content)
 
 
+JUNK = [
+    None,
+    True,
+    -1,
+    0.5,
+    1e308,
+    float("nan"),
+    10**400,
+    "",
+    "../x",
+    "a\nb",
+    "\ud800",
+    "x" * 300,
+    [],
+    [[]],
+    {},
+    [None],
+]
+
+
+def places(node: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The way to every value inside a JSON."""
+    inside = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return [place for key, value in inside for place in ((*before, key), *places(value, (*before, key)))]
+
+
+def test_whatever_stands_in_a_json_it_can_be_painted_or_is_refused_in_lines(tmp_path: Path) -> None:
+    drawn, outcomes = random.Random(3), set()
+    for _ in range(400):
+        content = sound()
+        content["annotations"][0]["segmentation"] = {"size": list(SIZE), "counts": [10, 20, 50]}
+        *way, last = drawn.choice(places(content))
+        node = content
+        for key in way:
+            node = node[key]
+        node[last] = drawn.choice(JUNK)
+        try:
+            found = instances(tmp_path, content)
+        except InputError as error:
+            problems = error.problems
+        else:
+            problems = found.problems
+            for image in found.images if not problems else ():
+                shapes = [one for one in found.annotations[image.number] if image.number not in found.shapeless]
+                assert coco.paint(shapes, image.size, found.class_ids).shape == image.size
+        outcomes.add("refused" if problems else "painted")
+        assert all(problem.isprintable() and len(problem) < 500 for problem in problems)
+    assert outcomes == {"painted", "refused"}
+
+
 def test_whole_numbers_may_be_written_as_floats_and_boxes_are_not_looked_at(tmp_path: Path) -> None:
     plain = instances(tmp_path, sound())
     content = sound()
@@ -396,7 +447,7 @@ def test_whole_numbers_may_be_written_as_floats_and_boxes_are_not_looked_at(tmp_
             entry |= {key: float(value) for key, value in entry.items() if isinstance(value, int)}
     for one in content["annotations"]:
         one |= {"bbox": [None, "x", -1], "area": float("nan"), "iscrowd": False, "note": []}
-    content["annotations"][0]["segmentation"] = [TRIANGLE]
+    content["annotations"][0]["segmentation"] = [list(TRIANGLE)]
     found = instances(tmp_path, content)
     assert (found.images, found.class_ids, found.problems) == (plain.images, plain.class_ids, [])
     for image in plain.images:

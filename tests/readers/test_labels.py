@@ -119,6 +119,8 @@ def test_faults_of_a_table_name_the_line(tmp_path: Path) -> None:
     path.write_text("image_id,classes,notes\na,cat,x\n")
     with pytest.raises(InputError, match="name it in the setting 'column'"):
         from_csv(path, CLASSES)
+    with pytest.raises(InputError, match="the separator of class names is empty"):
+        from_csv(path, CLASSES, separator="")
     with pytest.raises(InputError, match="column tags is missing"):
         from_csv(path, CLASSES, column="tags")
 
