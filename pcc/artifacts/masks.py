@@ -1,15 +1,19 @@
 """Masks of class ids: palette PNG files."""
 
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from pcc.ids import IGNORE, palette
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import atomic_path
+
+# What Pillow raises on damaged files.
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error, Image.DecompressionBombError)
 
 
 def write_mask(path: Path, mask: UInt8[np.ndarray, "H W"]) -> None:
@@ -43,7 +47,7 @@ def read_mask_and_palette(path: Path) -> tuple[UInt8[np.ndarray, "H W"], list[in
             # Pillow spreads grey of 2 and 4 bits over 0..255.
             step = {"L;2": 85, "L;4": 17}.get(str(image.tile[0][3]), 1) if image.tile else 1
             return np.array(image, dtype=np.uint8) // np.uint8(step), image.getpalette()
-    except (OSError, UnidentifiedImageError) as error:
+    except DAMAGE as error:
         raise InputError(f"{path}: mask cannot be read ({error}); restore the file") from error
 
 

@@ -12,6 +12,7 @@ from pcc.artifacts.masks import read_mask, write_mask
 from pcc.data.checks import find_problems
 from pcc.data.manifest import Dataset, Manifest, Record
 from pcc.ids import palette
+from pcc.runtime.errors import InputError
 
 CLASSES = ("bird", "cat", "dog", "horse", "sheep")
 LABELS = [(1,), (2,), (3,), (4,), (5,), (1, 2), (3, 4), (5, 1), (2, 4), (3,), (2,), (1,)]  # of twelve images
@@ -242,3 +243,22 @@ def test_grey_of_few_bits_holds_the_ids_that_were_written(tmp_path: Path, bits: 
     content[29:33] = zlib.crc32(bytes(content[12:29])).to_bytes(4)
     (tmp_path / "grey.png").write_bytes(content)
     assert read_mask(tmp_path / "grey.png").tolist() == mask.tolist()
+
+
+def test_damaged_masks_are_one_line_each(tmp_path: Path) -> None:
+    """Cut ends, flipped bytes, damaged headers: unreadable, or read as something of the right kind."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "mask.png"
+    write_mask(path, np.arange(54, dtype=np.uint8).reshape(6, 9) % 6)
+    sound, refused = path.read_bytes(), 0
+    for number in range(600):
+        content = bytearray(sound[: rng.integers(8, len(sound))] if number % 3 == 0 else sound)
+        for place in rng.integers(8, 60 if number % 2 else len(content), 1 + number % 3):
+            content[place % len(content)] = rng.integers(256)
+        path.write_bytes(content)
+        try:
+            assert read_mask(path).dtype == np.uint8
+        except InputError as error:
+            refused += 1
+            assert "mask.png: mask " in str(error)
+    assert refused > 300
