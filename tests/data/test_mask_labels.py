@@ -109,12 +109,7 @@ SWAPPED = {4: 5, 5: 4}
             write_mask,
             ["ids are lower by one: write 0 for background, then class ids 1"],
         ),
-        (
-            LABELS,
-            [(1, 2, 3, 4, 5)] * 12,
-            write_mask,
-            ["12 of 12", "label every class, or write class ids"],
-        ),  # instances
+        (LABELS, [(1, 2, 3, 4, 5)] * 12, write_mask, ["12 of 12", "label every class, write class ids"]),  # instances
         (
             [(2,), (1,), (1,), (3,)],
             [(255,), (255,), (1,), (3,)],
@@ -261,3 +256,11 @@ def test_damaged_masks_are_one_line_each(tmp_path: Path) -> None:
             refused += 1
             refused -= read_mask(path).dtype == np.uint8
     assert refused > 300
+
+
+def test_masks_that_went_through_jpeg(tmp_path: Path) -> None:
+    blurred = np.linspace(0, 200, 54).astype(np.uint8).reshape(6, 9)
+    data = data_set(tmp_path, [(1,)], [(1,)])
+    Image.fromarray(blurred).save(tmp_path / "i00.png", "JPEG")
+    problem = find_problems(data)[0]
+    assert "so many values come from JPEG" in problem and len(problem) < 350
