@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from pcc.ids import IGNORE, palette
-from pcc.runtime.errors import InputError
+from pcc.runtime.errors import InputError, name_some
 from pcc.runtime.files import atomic_path
 from pcc.runtime.image_files import opened
 
@@ -49,5 +49,5 @@ def read_mask_and_palette(path: Path) -> tuple[UInt8[np.ndarray, "H W"], list[in
 def mask_value_fault(values: Iterable[int], num_foreground: int) -> str | None:
     """Error message for invalid mask values, or None."""
     wrong = sorted(int(value) for value in values if num_foreground < value < IGNORE)
-    listed = ", ".join(map(str, wrong))
+    listed = name_some([str(value) for value in wrong])
     return f"mask holds {listed}; class ids are 0..{num_foreground} and {IGNORE} (ignore)" if wrong else None

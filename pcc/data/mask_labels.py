@@ -15,6 +15,7 @@ from pcc.runtime.errors import name_some
 
 TOLERATED = 0.1  # share of contradicting images that may be oversights
 FEWEST = 3  # contradicting images that stop a run, unless half do
+MANY_VALUES = 8  # that are no ids
 COLOURS = {tuple(palette()[3 * i : 3 * i + 3]): i for i in range(IGNORE)}
 
 
@@ -60,6 +61,8 @@ def value_hint(values: frozenset[int], num_foreground: int) -> str:
     greys = {round(0.299 * r + 0.587 * g + 0.114 * b) for (r, g, b), i in COLOURS.items() if 0 < i <= num_foreground}
     if wrong and wrong <= greys:
         return "; they look like a palette's colours turned to grey: save the ids themselves"
+    if len(wrong) > MANY_VALUES:
+        return "; so many values come from JPEG or from smooth resizing: save ids as PNG, resize with nearest neighbour"
     return f"; write 1 for the first class, not {min(wrong)}" if len(wrong) == 1 else ""
 
 
@@ -149,7 +152,10 @@ def _systematic(
         if len(found) == 1 and len(against) > most:
             return f"they hold no other id than {min(found)}: write {ids}"
         if 2 * sum(s.labels <= s.present for s in against) > len(against) > most:
-            return "they show classes without a label, or hold ids of instances; label every class, or write class ids"
+            return (
+                "they show classes without a label, hold ids of instances or were resized smoothly; label every class, "
+                "write class ids, resize with nearest neighbour"
+            )
         return None
     if best:
         return f"their ids are {'lower' if best > 0 else 'higher'} by one: write 0 for background, then {ids}"

@@ -15,7 +15,8 @@ T = TypeVar("T")
 SHOWN_NAMES, SHOWN_LINES = 5, 10
 # What a line begins with: files, with or without a line number, each followed by a colon.
 PLACES = re.compile(r"(?:[^:]*(?:/| line \d)[^:]*: )+")
-VARIABLE = re.compile(r"(?<=image id )\S+|\S*/\S*|\d+")
+# What differs between lines of one kind: ids, paths and numbers, but not a quoted name or value.
+VARIABLE = re.compile(r"(?<=image id )(?:'[^']*'|\S+)|('[^']*')|\S*/\S*|\d+")
 
 
 class Problem(str):
@@ -72,7 +73,7 @@ def _kind(problem: str) -> str:
         return problem.many
     place = PLACES.match(problem)
     # A line without a file is about a setting, whose name and value are the problem.
-    return VARIABLE.sub("#", problem[place.end() :]) if place else problem
+    return VARIABLE.sub(lambda found: found[1] or "#", problem[place.end() :]) if place else problem
 
 
 def _as_one(alike: Sequence[str]) -> str:

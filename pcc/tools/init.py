@@ -97,7 +97,7 @@ def init(
     manifest = replace(manifest, dataset=replace(manifest.dataset, name=title))
     left_out = untagged(found.files, manifest)
     notes = [*found.notes, *manifest.notes]
-    ways = Ways("pass --allow-unlabelled", lambda order: f"pass --classes {shlex.quote(','.join(order))}")
+    ways = Ways("pass --allow-unlabelled", _order_option)
     problems = find_problems(manifest, allow_unlabelled=allow_unlabelled, threads=threads, notes=notes, ways=ways)
     if not skip_untagged:
         advice = "add one, or skip such images with --skip-untagged"
@@ -133,6 +133,12 @@ def init(
     write_text(output, text)
     _print_summary(found.summary, manifest, left_out, complete(yaml.safe_load(text)), proposal, expected, notes)
     _print_next_steps(output, proposal)
+
+
+def _order_option(order: Sequence[str]) -> str:
+    if any("," in name for name in order):
+        return "pass a class list of this order, --classes FILE.yaml"
+    return f"pass --classes {shlex.quote(','.join(order))}"
 
 
 def find_network(weights_file: Path | None) -> tuple[dict[str, Any], bool]:

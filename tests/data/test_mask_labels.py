@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from pcc.artifacts.masks import read_mask, write_mask
 from pcc.data.checks import find_problems
 from pcc.data.manifest import Dataset, Manifest, Record
 from pcc.ids import palette
+from pcc.runtime.errors import InputError
 
 CLASSES = ("bird", "cat", "dog", "horse", "sheep")
 LABELS = [(1,), (2,), (3,), (4,), (5,), (1, 2), (3, 4), (5, 1), (2, 4), (3,), (2,), (1,)]  # of twelve images
@@ -107,12 +109,7 @@ SWAPPED = {4: 5, 5: 4}
             write_mask,
             ["ids are lower by one: write 0 for background, then class ids 1"],
         ),
-        (
-            LABELS,
-            [(1, 2, 3, 4, 5)] * 12,
-            write_mask,
-            ["12 of 12", "label every class, or write class ids"],
-        ),  # instances
+        (LABELS, [(1, 2, 3, 4, 5)] * 12, write_mask, ["12 of 12", "label every class, write class ids"]),  # instances
         (
             [(2,), (1,), (1,), (3,)],
             [(255,), (255,), (1,), (3,)],
@@ -242,3 +239,28 @@ def test_grey_of_few_bits_holds_the_ids_that_were_written(tmp_path: Path, bits: 
     content[29:33] = zlib.crc32(bytes(content[12:29])).to_bytes(4)
     (tmp_path / "grey.png").write_bytes(content)
     assert read_mask(tmp_path / "grey.png").tolist() == mask.tolist()
+
+
+def test_damaged_masks_are_one_line_each(tmp_path: Path) -> None:
+    """Cut ends, flipped bytes, damaged headers: unreadable, or read as something of the right kind."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "mask.png"
+    write_mask(path, np.arange(54, dtype=np.uint8).reshape(6, 9) % 6)
+    sound, refused = path.read_bytes(), 0
+    for number in range(600):
+        content = bytearray(sound[: rng.integers(8, len(sound))] if number % 3 == 0 else sound)
+        for place in rng.integers(8, 60 if number % 2 else len(content), 1 + number % 3):
+            content[place % len(content)] = rng.integers(256)
+        path.write_bytes(content)
+        with suppress(InputError):
+            refused += 1
+            refused -= read_mask(path).dtype == np.uint8
+    assert refused > 300
+
+
+def test_masks_that_went_through_jpeg(tmp_path: Path) -> None:
+    blurred = np.linspace(0, 200, 54).astype(np.uint8).reshape(6, 9)
+    data = data_set(tmp_path, [(1,)], [(1,)])
+    Image.fromarray(blurred).save(tmp_path / "i00.png", "JPEG")
+    problem = find_problems(data)[0]
+    assert "so many values come from JPEG" in problem and len(problem) < 350

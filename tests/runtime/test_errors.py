@@ -111,7 +111,7 @@ def files(count: int) -> list[str]:
         ),
         ([Problem("a: no label", "a", "{count}: {names}")], ["a: no label"]),
         # Two classes are two problems, and so are two settings, whatever their values.
-        (["t.csv line 2: unknown class 'a'", "t.csv line 2: unknown class 'b'"],) * 2,
+        (["t.csv line 2: unknown class 'a1'", "t.csv line 3: unknown class 'a2'"],) * 2,
         (["methods.a.lr: 1 is invalid", "methods.b.lr: 1 is invalid", "seeds: 0", "seeds: 1"],) * 2,
         (["twice", "twice"], ["twice (2 times)"]),
     ],

@@ -9,6 +9,7 @@ from PIL import Image
 
 from pcc.configuration import complete
 from pcc.planning.estimate import Estimate, Images, count_images
+from pcc.planning.findings import times_table
 from pcc.planning.measuring import Network, _used, backbones_in, measure
 from pcc.runtime.errors import InputError
 from pcc.tools.doctor import doctor
@@ -194,3 +195,41 @@ def test_images_are_counted_from_the_manifest_then_from_files(tmp_path: Path, re
 def test_backbones_are_found_wherever_they_are() -> None:
     nested = {"a": {"backbone": {"name": "x"}}, "b": {"features": {"name": "y"}}, "c": {"features": None}}
     assert dict(backbones_in(nested)) == {"a.backbone": {"name": "x"}, "b.features": {"name": "y"}}
+
+
+def test_the_clock_on_the_wall_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU, only the processor's time counts: other work on the machine stretches the rest."""
+
+    def unused() -> float:
+        raise AssertionError
+
+    monkeypatch.setattr("pcc.planning.measuring.device", lambda: "cpu")
+    for clock in ("monotonic", "perf_counter", "time"):
+        monkeypatch.setattr(f"pcc.planning.measuring.time.{clock}", unused)
+    networks, refinements, problems = measure(config(tmp_path))
+    monkeypatch.undo()
+    assert len(networks) == 2 and len(refinements) == 1 and not problems
+    assert all(network.seconds > 0 for network in networks.values())
+
+
+@pytest.mark.parametrize(
+    ("networks", "refinements", "unknown"),
+    [
+        ({}, {}, {"train", "localize", "pseudo_masks", "train_segmenter", "segment"}),
+        ({"methods.cam.model.backbone": Network(1e-3, 8, 4, 1)}, {}, {"pseudo_masks", "train_segmenter", "segment"}),
+        (
+            {"segmenters.light.model.backbone": Network(1e-3, 8, 4, 1)},
+            {"refinements.argmax": 0.5},
+            {"train", "localize"},
+        ),
+    ],
+)
+def test_what_was_not_measured_is_not_known(
+    tmp_path: Path, networks: dict[str, Network], refinements: dict[str, float], unknown: set[str]
+) -> None:
+    images = Images(train=10, val=4, classes=2.0, pixels=100.0, source="here")
+    found = Estimate(complete(config(tmp_path)), images, networks, refinements, processes=1)
+    assert {stage for stage, seconds in found.seconds.items() if seconds != seconds} == unknown
+    times = list(times_table(found).columns[1].cells)
+    assert times.count("not known") == len(unknown) + (len(unknown) == 5)
+    assert "more than" in str(times[-1]) or len(unknown) == 5
