@@ -35,7 +35,7 @@ _NAMES = (
 SETTINGS = frozenset(_NAMES.split())
 # Read as numbers or as names of layers, never as code.
 WORD = re.compile(r"[A-Za-z0-9_.\-]{0,100}", re.ASCII)
-LARGEST_NUMBER, LONGEST_LIST, DEEPEST = 10**6, 1000, 8
+LARGEST_NUMBER, LONGEST_LIST, DEEPEST = 2**16, 1000, 8
 C = TypeVar("C", bound=BaseModel)
 HIDDEN = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control characters, surrogates, separators of lines
 

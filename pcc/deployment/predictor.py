@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from pcc.artifacts.networks import reason
 from pcc.data.images import Picture, as_rgb
 from pcc.data.tensors import image_tensor
 from pcc.runtime.errors import InputError, call_with
@@ -121,7 +122,7 @@ class Predictor:
             probabilities: return (class ids, probabilities) instead, float32 [C, H, W].
 
         Raises:
-            InputError: an image that cannot be read, or logits that are not finite.
+            InputError: an image that cannot be read or predicted, or logits that are not finite.
         """
         if isinstance(image, list | tuple):
             return self._results([as_rgb(one) for one in image], probabilities)
@@ -144,7 +145,7 @@ class Predictor:
         """Mean class probabilities over scales and flips, before any CRF; images of one size.
 
         Raises:
-            InputError: logits that are not finite, or not of this number of classes.
+            InputError: the network cannot take this size, or its logits are not finite or of other classes.
         """
         count, (height, width) = len(images), images.shape[1:3]
         side, multiple = self.settings.image_size, self.network.multiple_of
@@ -156,8 +157,7 @@ class Predictor:
             ]
             given = torch.stack([image_tensor(image, (seen_at[0], seen_at[1])) for image in images]).to(device())
             with torch.inference_mode(), autocast(self.settings.precision):
-                logits = self.network(torch.cat([given, given.flip(-1)]) if self.settings.flip else given)
-                _check(logits, len(self.classes))
+                logits = self._logits(torch.cat([given, given.flip(-1)]) if self.settings.flip else given)
                 seen = [logits[:count].softmax(1)]
                 if self.settings.flip:
                     seen.append(logits[count:].softmax(1).flip(-1))
@@ -167,16 +167,25 @@ class Predictor:
                     )
         return total / (len(self.settings.scales) * (1 + self.settings.flip))
 
-
-def _check(logits: Tensor, num_classes: int) -> None:
-    if logits.ndim != 4 or logits.shape[1] != num_classes:
-        raise InputError(
-            f"the network's logits are {list(logits.shape)}; {num_classes} classes need [B, {num_classes}, h, w]"
-        )
-    if not logits.isfinite().all():
-        raise InputError(
-            "the network's logits are NaN or infinite; predict with precision no or bf16, or train the network again"
-        )
+    def _logits(self, images: Tensor) -> Tensor:
+        try:
+            logits = self.network(images)
+        except (InputError, MemoryError):
+            raise
+        except Exception as error:  # a network may not fit an image's size, and a stranger's may fit none
+            if "memory" in str(error):
+                raise
+            sides = "x".join(map(str, images.shape[-2:]))
+            raise InputError(f"the network fails at {sides} pixels ({reason(error)})") from error
+        count, classes = len(images), len(self.classes)
+        if logits.ndim != 4 or logits.shape[:2] != (count, classes):
+            raise InputError(f"the network's logits are {list(logits.shape)}, not [{count}, {classes}, h, w]")
+        if not logits.isfinite().all():
+            raise InputError(
+                "the network's logits are NaN or infinite; predict with precision no or bf16, or train the network "
+                "again"
+            )
+        return logits
 
 
 def post_process(

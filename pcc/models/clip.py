@@ -7,11 +7,10 @@ from typing import Any, Literal, cast
 import open_clip
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pcc.artifacts.networks import read_weights
 from pcc.runtime.errors import InputError
 from pcc.runtime.settings import File
 
@@ -155,8 +154,8 @@ def _create(name: str, weights: str) -> nn.Module:
         quick = bool(tag and (open_clip.get_pretrained_cfg(known, tag) or {}).get("quick_gelu"))
         model = open_clip.create_model(known, pretrained=tag, force_quick_gelu=quick)
         if local:
-            model.load_state_dict(load_file(weights))
-    except (OSError, RuntimeError, SafetensorError) as error:
+            model.load_state_dict(read_weights(Path(weights), "restore it or name another file"))
+    except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"clip.weights: weights of {name} not available ({reason}); go online once, or use a local file"

@@ -148,11 +148,12 @@ HOSTILE = [
     ("model", None, "model"),
     ("model.width", 10**9, "at most"),
     ("model.width", 2**40, "at most"),
-    ("model.width", 10**5, "far larger"),
+    ("model.width", 60_000, "far larger"),
     ("model.width", -1, "model"),
     ("model.width", 9, "another shape"),
     ("model.depth", 10**7, "at most"),
-    ("model.depth", 10**6, "far larger"),
+    ("model.depth", 10**6, "at most"),
+    ("model.depth", 60_000, "far larger"),
     ("model.depth", 3, "missing"),
     ("model.dropout", 7, "dropout"),
     ("model.start", "x", "unknown setting"),
@@ -186,8 +187,8 @@ HOSTILE = [
     (f"{BACKBONE}.settings", {"act_layer": "os.system"}, "settings"),
     (f"{BACKBONE}.settings", {"output_stride": 3}, "settings"),
     (f"{BACKBONE}.settings", {"channels": [2, 2]}, "model"),
-    (f"{BACKBONE}.settings", {"channels": [10**5] * 4}, "model"),
-    (f"{BACKBONE}.settings", {"layers": [10**6] * 4}, "far larger"),
+    (f"{BACKBONE}.settings", {"channels": [60_000] * 4}, "far larger"),
+    (f"{BACKBONE}.settings", {"layers": [60_000] * 4}, "far larger"),
     (f"{BACKBONE}.settings", [], "settings"),
     ("format", "pcc segmenter 99", "format"),
     ("extra", 1, "extra"),
@@ -287,6 +288,31 @@ def test_logits_that_overflow_are_one_line(model: Path, value: float, tmp_path: 
         Image.fromarray(IMAGE).save(tmp_path / f"{name}.png")
     with pytest.raises(InputError, match=r"none of 2 images.*a\.png: the network's logits are NaN or infinite"):
         predict(model, [str(tmp_path / "*.png")], tmp_path / "out")
+
+
+@pytest.mark.parametrize("logits", [torch.zeros(2, 4), torch.zeros(2, 3, 5, 5), torch.zeros(1, 4, 5, 5)])
+def test_logits_of_another_shape_are_one_line(logits: torch.Tensor) -> None:
+    class Network:
+        multiple_of = 1
+
+        def __call__(self, images: torch.Tensor) -> torch.Tensor:
+            return logits
+
+    predictor = Predictor(Network(), Prediction(), ["background", "a", "b", "c"])
+    with pytest.raises(InputError, match=r"logits are \[.*, not \[2, 4, h, w\]"):
+        predictor(IMAGE)
+
+
+@pytest.mark.parametrize("error", [AssertionError("size"), ValueError("size"), RuntimeError("size\nsize")])
+def test_a_network_that_fails_is_one_line(error: Exception) -> None:
+    class Network:
+        multiple_of = 1
+
+        def __call__(self, images: torch.Tensor) -> torch.Tensor:
+            raise error
+
+    line = refused(lambda: Predictor(Network(), Prediction(), ["background", "a"])(IMAGE))
+    assert line == f"the network fails at 20x24 pixels ({' '.join(str(error).split())})"
 
 
 def test_half_precision_weights_are_converted(model: Path) -> None:

@@ -1,8 +1,10 @@
 """A segmenter goes out as a folder and predicts there what the workflow predicts; bad photos hurt no good ones."""
 
+import errno
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from pcc.data.images import read_image
 from pcc.data.manifest import Dataset, Manifest, Record
 from pcc.data.tensors import image_tensor
 from pcc.deployment.package import open_model
+from pcc.deployment.predictor import Predictor
 from pcc.models.segmenter import build_segmenter
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import digest, read_json, write_json
@@ -296,3 +299,144 @@ def test_export_touches_no_folder_of_another_kind(run: Path, tmp_path: Path, mon
         "model.safetensors",
     }
     assert pcc("export", tmp_path, "--output", tmp_path / "other").exit_code == 2
+
+
+def tried(exported: Path, *words: object) -> tuple[int, str]:
+    result = pcc("predict", exported, *words)
+    return result.exit_code, result.output
+
+
+def user_files(folder: Path) -> dict[Path, str]:
+    return {file: digest(file) for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def _link_to_the_output(folder: Path) -> list[str]:
+    (folder / "own/masks").mkdir(parents=True)
+    shutil.copy(folder / "im0.png", folder / "own/masks/b.png")
+    (folder / "own2").symlink_to("own")
+    return ["own2/masks", "own"]
+
+
+def _masks_of_the_user(folder: Path) -> list[str]:
+    (folder / "data/masks").mkdir(parents=True)
+    shutil.copy(folder / "im0.png", folder / "data/masks/im0.png")
+    return ["im0.png", "data"]
+
+
+def _a_stage_s_folder(folder: Path) -> list[str]:
+    write_json(folder / "stage/provenance.json", {"settings": {"split": "val"}})
+    return ["im0.png", "stage"]
+
+
+def _a_hard_link(folder: Path) -> list[str]:
+    _earlier_results(folder)
+    (folder / "earlier/masks").mkdir()
+    (folder / "earlier/masks/im0.png").hardlink_to(folder / "im0.png")
+    return ["im0.png", "earlier"]
+
+
+def _a_result_that_is_a_link(folder: Path) -> list[str]:
+    _earlier_results(folder)
+    (folder / "earlier/overlays").mkdir()
+    (folder / "earlier/overlays/im0.jpg").symlink_to("../../im0.png")
+    return ["im0.png", "earlier"]
+
+
+def _predictions_of_another_program(folder: Path) -> list[str]:
+    write_json(folder / "other/predictions.json", [])
+    return ["im0.png", "other"]
+
+
+def _a_file(folder: Path) -> list[str]:
+    return ["im0.png", "im0.png"]
+
+
+def _earlier_results(folder: Path) -> None:
+    write_json(folder / "earlier/provenance.json", {"settings": {"engine": "torch", "voc_test": False}})
+
+
+@pytest.mark.parametrize(
+    "arrange",
+    [
+        _link_to_the_output,
+        _masks_of_the_user,
+        _a_stage_s_folder,
+        _a_hard_link,
+        _a_result_that_is_a_link,
+        _predictions_of_another_program,
+        _a_file,
+    ],
+)
+def test_no_file_of_the_user_is_overwritten(
+    run: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arrange: Callable[[Path], list[str]]
+) -> None:
+    shutil.copy(images_of(run) / "im0.png", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    given, output = arrange(tmp_path)
+    before = user_files(tmp_path)
+    code, said = tried(exported, given, "--output", output)
+    assert code == 2 and len(said.strip().splitlines()) == 1
+    assert "name another folder" in said or "name a new folder" in said
+    assert user_files(tmp_path) == before
+
+
+def test_a_killed_run_s_folder_is_taken_up(
+    run: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = [str(images_of(run))]
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr("pcc.tools.predict.write_mask", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        predict(exported, photos, tmp_path / "out", crf=False)
+    assert predict(exported, photos, tmp_path / "out", crf=False) == 0
+    assert len(masks_in(tmp_path / "out/masks")) == 3
+
+
+def test_names_too_long_to_store_fail_alone(run: Path, exported: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in ("a", "b" * 250, "ü" * 120, "z"):
+        shutil.copy(images_of(run) / "im0.png", tmp_path / f"photos/{name}.png")
+    for more in ([], ["--skip-existing"], ["--no-crf", "--voc-test"]):
+        code, _ = tried(exported, tmp_path / "photos", "--output", tmp_path / f"out{len(more)}", *more)
+        assert code == 1
+        folder = next((tmp_path / f"out{len(more)}").rglob("a.png")).parent
+        assert {"a.png", "z.png"} <= {file.name for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("Kernel size can't be greater than actual input size"), MemoryError(), InputError("logits")]
+)
+def test_an_image_that_the_network_cannot_take_fails_alone(
+    run: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    good = Predictor.probabilities
+
+    def sometimes(self: Predictor, images: Any) -> Any:
+        if images.shape[1] == 64:  # im1
+            raise error
+        return good(self, images)
+
+    monkeypatch.setattr(Predictor, "probabilities", sometimes)
+    assert predict(exported, [str(images_of(run))], tmp_path, crf=False) == 1
+    assert masks_in(tmp_path / "masks").keys() == {"im0.png", "im2.png"}
+
+
+def test_a_full_disk_is_not_the_image_s_fault(
+    run: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pcc.tools.predict.write_mask", full)
+    with pytest.raises(OSError, match="No space left"):
+        predict(exported, [str(images_of(run))], tmp_path, crf=False)
+
+
+def test_a_model_that_could_not_be_opened_is_not_exported(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "light")
+    file = tmp_path / "light/segmenter/model.json"
+    made = read_json(file)
+    made["model"]["backbone"]["settings"] = {"zero_init_last": False}
+    write_json(file, made)
+    result = pcc("export", tmp_path / "light", "--output", tmp_path / "model", "--no-onnx")
+    assert result.exit_code == 2 and "setting 'zero_init_last' is not allowed in an exported model" in result.output
+    assert len(result.output.strip().splitlines()) == 1 and not (tmp_path / "model").exists()
