@@ -4,8 +4,6 @@ Class ids of the whole package: 0 is background, 255 is ignored, and index i of 
 foreground classes is class id i + 1. ``num_classes`` counts background, ``num_foreground`` does not.
 """
 
-import csv
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from pcc.data.tables import read_table
+from pcc.data.tables import csv_text, read_table
 from pcc.ids import BACKGROUND
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import read_json, write_json, write_text
@@ -151,10 +149,7 @@ class Manifest:
             folder / "dataset.json",
             {"name": data.name, "classes": data.classes, "taxonomy": data.taxonomy, "eval_classes": data.eval_classes},
         )
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(
+        rows = (
             (
                 r.image_id,
                 r.image.as_posix(),
@@ -166,7 +161,7 @@ class Manifest:
             )
             for r in self.records
         )
-        write_text(folder / "manifest.csv", table.getvalue())
+        write_text(folder / "manifest.csv", csv_text(COLUMNS, rows))
 
     def select(self, split: str | None = None, shard: str | None = None) -> list[Record]:
         """The records of one split, of one shard number, of both, or all.

@@ -12,6 +12,7 @@ from pcc import metrics
 from pcc.artifacts.clusters import read_clusters
 from pcc.artifacts.provenance import Job
 from pcc.data.manifest import Dataset, Manifest
+from pcc.data.tables import read_table
 from pcc.figures.canvas import save
 from pcc.ids import BACKGROUND
 from pcc.quality import INDICATORS, reliability_scores
@@ -160,7 +161,15 @@ def _worst_images(scores: Mapping[str, float]) -> list[tuple[str, float]]:
 
 def _reliability(quality: Path, counts: Counts) -> dict[str, Any] | None:
     """`reliability_scores` of the confidence and of each indicator, over masks in both; None if there are none."""
-    table = pd.read_csv(quality, dtype={"image_id": str})
+    columns = ("confidence", *INDICATORS)
+    try:
+        rows = [
+            (row["image_id"], int(row["class_id"]), *(float(row[name] or math.nan) for name in columns))
+            for _, row in read_table(quality, ("image_id", "class_id", *columns))
+        ]
+    except ValueError as error:
+        raise InputError(f"{quality}: not a quality.csv ({error}); rerun `pcc quality`") from error
+    table = pd.DataFrame(rows, columns=["image_id", "class_id", *columns])
     keys = list(zip(table["image_id"], table["class_id"], strict=True))
     table = table[[key in counts.masks for key in keys]]
     if table.empty:
@@ -168,7 +177,7 @@ def _reliability(quality: Path, counts: Counts) -> dict[str, Any] | None:
     intersection, union = np.array([counts.masks[key] for key in keys if key in counts.masks]).T
     found = {
         name: reliability_scores(table[name].to_numpy(), intersection, union, table["image_id"].tolist())
-        for name in ("confidence", *INDICATORS)
+        for name in columns
         if table[name].notna().all()
     }
     confidence = found.pop("confidence")

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pcc.artifacts.losses import LOSS_COLUMNS
+from pcc.data.tables import guarded, read_table
 from pcc.figures import charts
 from pcc.figures.canvas import save
 from pcc.reporting.costs import by_stage, disk, times
@@ -74,7 +75,7 @@ def report(
     summary, jobs = summary_table(runs), pd.DataFrame() if results is None else times(results)
     others = published_table(summary, published)
     for name, table in {"summary": summary, "runs": runs, "per_class": classes, "published": others}.items():
-        write_text(output / f"{name}.csv", table.to_csv(index=False))
+        write_text(output / f"{name}.csv", table.map(guarded).to_csv(index=False))
     save(_per_class(summary, classes), output / "per_class.png")
     save(_weak_full(summary), output / "weak_full.png")
     save(_curves(losses), output / "curves.png")
@@ -84,11 +85,11 @@ def report(
     for name, figure in noun_figures.items():
         save(figure, output / f"nouns_{name}.png")
     partitions = comparison_table(clusters)
-    write_text(output / "partitions.csv", partitions.to_csv(index=False))
+    write_text(output / "partitions.csv", partitions.map(guarded).to_csv(index=False))
     cost = pd.DataFrame()
     if results is not None and len(jobs):
         cost = by_stage(jobs, disk(results))
-        write_text(output / "times.csv", jobs.to_csv(index=False))
+        write_text(output / "times.csv", jobs.map(guarded).to_csv(index=False))
     save(charts.costs(cost) if len(cost) else charts.nothing("no benchmark files found"), output / "costs.png")
     best = best_of_last_step(found)
     save(_confusion(best), output / "confusion.png")
@@ -178,11 +179,13 @@ def _noun_figures(nouns: Sequence[Path]) -> dict[str, Figure]:
     for path in nouns:
         method, seed = path.parts[-3:-1]
         if method not in figures:
-            table = pd.read_csv(path)
-            rows = [
-                (str(name), float(found["cosine"].iloc[0]), list(zip(found["noun"], found["cosine"], strict=True))[1:])
-                for name, found in table.groupby("class", sort=False)
-            ]
+            named: dict[str, list[tuple[str, float]]] = {}
+            try:
+                for _, row in read_table(path, ("class", "noun", "cosine")):
+                    named.setdefault(row["class"], []).append((row["noun"], float(row["cosine"])))
+            except ValueError as error:
+                raise InputError(f"{path}: not a nouns.csv ({error}); rerun `pcc nouns`") from error
+            rows = [(name, found[0][1], found[1:]) for name, found in named.items()]
             title = f"Nearest nouns of the learned prompts: {method}, {seed.replace('-', ' ')}"
             figures[method] = charts.nearest_nouns(rows, title)
     return figures

@@ -1,13 +1,12 @@
 """Stage `labels`: image-level labels from any source → a CSV (image_id, labels) that `prepare` can read."""
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pcc.data.classes import read_classes
 from pcc.data.manifest import SEPARATOR
+from pcc.data.tables import csv_text
 from pcc.readers import voc
 from pcc.readers.instances import image_labels
 from pcc.readers.labels import SOURCES
@@ -43,14 +42,12 @@ def labels(
     else:
         raise InputError(f"labels: source '{source}' is not one of {', '.join([*SOURCES, 'coco'])}")
     problems: list[str] = []
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(("image_id", "labels"))
+    rows: list[tuple[str, str]] = []
     for image_id in image_ids:
         try:
-            writer.writerow((image_id, SEPARATOR.join(lookup(image_id) or ())))
+            rows.append((image_id, SEPARATOR.join(lookup(image_id) or ())))
         except InputError as error:
             problems += error.problems
     if problems:
         raise InputError(problems)
-    write_text(output, table.getvalue())
+    write_text(output, csv_text(("image_id", "labels"), rows))

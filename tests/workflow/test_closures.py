@@ -27,7 +27,7 @@ ALLOWED = {
     "runtime.resources",
     "clusters": f"{MANIFEST} artifacts.clusters clusters.partition clusters.providers runtime.plugins",
     "train": f"{TRAINING} {NETWORK} artifacts.clusters maps methods.base methods.loading runtime.plugins",
-    "nouns": "artifacts.networks models.clip runtime.resources",
+    "nouns": "artifacts.networks data.tables models.clip runtime.resources",
     "localize": f"{IMAGES} {NETWORK} {SHARDS} deployment deployment.localizer localizations.cam maps methods.base "
     "methods.loading models.folding runtime.plugins",
     "train_boundary": f"{TRAINING} {NETWORK} maps models.boundary refine.random_walk runtime.parallel training.masks",
@@ -41,7 +41,7 @@ ALLOWED = {
     "evaluate": f"{MANIFEST} artifacts.clusters artifacts.maps artifacts.masks configuration data.images "
     "figures.canvas figures.pictures maps metrics quality reporting.sheets runtime.parallel "
     "scoring.counting scoring.oracle",
-    "report": "artifacts.losses clusters.partition configuration figures.canvas figures.charts "
+    "report": "artifacts.losses clusters.partition configuration data.tables figures.canvas figures.charts "
     "reporting.costs reporting.escape reporting.failures reporting.partitions reporting.tables reporting.text "
     "results",
 }
