@@ -191,7 +191,7 @@ class Chat:
                 return (
                     f"the server did not answer within {self.timeout:g} s{self._by()}; raise timeout or check base_url"
                 )
-            case openai.APIStatusError() if error.response.is_redirect:
+            case openai.APIStatusError() if error.response.has_redirect_location:
                 # A prompt goes where the configuration says, and nowhere else.
                 to = self._short(without_credentials(error.response.headers["Location"].partition("?")[0]))
                 return f"the server redirects to {to}; redirects are not followed, set base_url to the new address"

@@ -217,6 +217,7 @@ def test_transient_faults_are_retried(server: ChatServer, task: Task) -> None:
         (fails(404, f"no model 'parrot' for {KEY}"), "the server answered 404"),
         (fails(429), "the server answered 429"),
         (fails(503), "the server answered 503"),
+        (fails(302), "the server answered 302"),
         (hangs, "the server did not answer within 0.5 s"),
         (resets, "no answer from the server"),
         (raw(b'{"choices": [{"mess'), "the server's reply is not JSON"),
