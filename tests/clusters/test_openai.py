@@ -655,6 +655,7 @@ DEAD = f"http://me:{SECRET}@127.0.0.1:9"
         ({"HTTPS_PROXY": "socks5h://10.0.0.1:1"}, "https_proxy=socks5h://10.0.0.1:1 (SOCKS needs the package"),
         ({"http_proxy": f"socks4://me:{SECRET}@10.0.0.1:1"}, "http_proxy=socks4://10.0.0.1:1 (Unknown scheme"),
         ({"http_proxy": "http://10.0.0.1:port"}, "http_proxy=http://10.0.0.1:port (Invalid port"),
+        ({"SSL_CERT_FILE": "/missing.pem", "http_proxy": DEAD}, "the certificates cannot be read ([Errno 2]"),
         ({"http_proxy": DEAD}, "no answer from the server by way of the proxy http://127.0.0.1:9 ("),
         ({"all_proxy": DEAD}, "no answer from the server by way of the proxy http://127.0.0.1:9 ("),
         ({"http_proxy": DEAD, "no_proxy": "example.invalid"}, "no answer from the server ("),
