@@ -138,11 +138,13 @@ class Chat:
     def _unmade(self, error: Exception) -> str:
         """Why there is no client: it knows all proxies of the environment, and base_url was checked before."""
         short = self._short(str(error))
+        if isinstance(error, OSError):
+            return f"the certificates cannot be read ({short}); check SSL_CERT_FILE and SSL_CERT_DIR"
         named = ", ".join(
             f"{scheme}_proxy={self.hide(without_credentials(proxy))}" for scheme, proxy in sorted(getproxies().items())
         )
         if not named:
-            return f"the server cannot be used: {short}"
+            return f"the server cannot be used: {short}; check base_url"
         wanted = " (SOCKS needs the package socksio)" if isinstance(error, ImportError) else f" ({short})"
         return f"a proxy of the environment cannot be used: {named}{wanted}; use an http:// proxy or unset it"
 
@@ -191,7 +193,7 @@ class Chat:
                 return (
                     f"the server did not answer within {self.timeout:g} s{self._by()}; raise timeout or check base_url"
                 )
-            case openai.APIStatusError() if error.response.is_redirect:
+            case openai.APIStatusError() if error.response.has_redirect_location:
                 # A prompt goes where the configuration says, and nowhere else.
                 to = self._short(without_credentials(error.response.headers["Location"].partition("?")[0]))
                 return f"the server redirects to {to}; redirects are not followed, set base_url to the new address"
@@ -199,7 +201,7 @@ class Chat:
                 return f"the server answered {error.status_code}{self._by()} ({short}); check model and base_url"
             case openai.APIConnectionError():
                 return f"no answer from the server{self._by()} ({short}); check base_url and that it runs"
-        return f"the server cannot be used: {short}"
+        return f"the server cannot be used: {short}; check base_url"
 
     def _by(self) -> str:
         """The proxy between here and the server, in words."""

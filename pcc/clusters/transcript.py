@@ -22,7 +22,7 @@ class Reply(BaseModel):
 
     text: str
     model: str
-    usage: dict[str, Any] = {}
+    usage: dict[str, int] = {}
     finish: str | None = None
 
 

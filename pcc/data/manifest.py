@@ -4,8 +4,6 @@ Class ids of the whole package: 0 is background, 255 is ignored, and index i of 
 foreground classes is class id i + 1. ``num_classes`` counts background, ``num_foreground`` does not.
 """
 
-import csv
-import io
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +13,7 @@ from jaxtyping import Float32
 
 from pcc.data import image_ids as ids
 from pcc.data.stamps import changed_files
-from pcc.data.tables import read_table
+from pcc.data.tables import csv_text, read_table
 from pcc.ids import BACKGROUND
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import read_as, write_json, write_text
@@ -175,10 +173,7 @@ class Manifest:
             files[1],
             {"name": data.name, "classes": data.classes, "taxonomy": data.taxonomy, "eval_classes": data.eval_classes},
         )
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow((*COLUMNS, *STAMPS))
-        writer.writerows(
+        rows = (
             (
                 r.image_id,
                 r.image.as_posix(),
@@ -192,7 +187,7 @@ class Manifest:
             )
             for r in self.records
         )
-        write_text(files[0], table.getvalue())
+        write_text(files[0], csv_text((*COLUMNS, *STAMPS), rows))
         return files
 
     def select(self, split: str | None = None, shard: str | None = None) -> list[Record]:

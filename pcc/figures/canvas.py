@@ -77,6 +77,16 @@ def finish(figure: Figure, title: str, width: float, height: float, legend: bool
     return figure
 
 
+def legend_name(name: str) -> str:
+    """A name as a label of a legend, which leaves out labels that begin with an underscore.
+
+    Examples:
+        >>> legend_name("_cat"), legend_name("cat")
+        (' _cat', 'cat')
+    """
+    return f" {name}" if name.startswith("_") else name
+
+
 def heat_table(
     axes: Axes,
     values: np.ndarray,

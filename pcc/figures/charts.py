@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import dendrogram
 
-from pcc.figures.canvas import COLOURS, DPI, LABEL, LEGEND, SMALL, finish, heat_table, new_figure, tidy
+from pcc.figures.canvas import COLOURS, DPI, LABEL, LEGEND, SMALL, finish, heat_table, legend_name, new_figure, tidy
 
 MOST_SERIES = len(COLOURS)
 CLASSES_PER_PANEL = 27
@@ -75,7 +75,7 @@ def _grouped_bars(axes: Axes, names: Sequence[str], series: Mapping[str, np.ndar
             color=COLOURS[place],
             xerr=100 * np.nan_to_num(deviations),
             error_kw={"elinewidth": 0.7, "ecolor": "#222222"},
-            label=name,
+            label=legend_name(name),
         )
     axes.set_yticks(starts + bar * len(series) / 2, names)
     axes.set(xlim=(0, 100), ylim=(starts[-1] + bar * len(series) + 0.05, -0.05))
@@ -95,7 +95,7 @@ def curves(panels: Mapping[str, Mapping[str, Line]], title: str) -> Figure:
             colour, dashes = COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
             axes.plot(steps, values, color=colour, linewidth=0.5, alpha=0.25)
             smoothed = smooth(np.asarray(values, dtype=float))
-            axes.plot(steps, smoothed, linewidth=1.4, label=line, color=colour, linestyle=dashes)
+            axes.plot(steps, smoothed, linewidth=1.4, label=legend_name(line), color=colour, linestyle=dashes)
         axes.set_title(name, loc="left", fontsize=LABEL)
         axes.set_xlabel("step", fontsize=SMALL)
         axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from pcc.data.tables import unguarded
 from pcc.runtime.errors import InputError
 
 LOSSES = {"phase": str, "epoch": float, "step": float, "lr": float, "loss": float}
@@ -31,4 +32,5 @@ def read_own(path: Path, columns: Mapping[str, type], made_by: str) -> pd.DataFr
             raise ValueError(f"no column {', '.join(missing)}")
     except ValueError as error:
         raise InputError(f"{path}: not what `{made_by}` writes ({error}); delete it and run that again") from error
-    return table
+    texts = [name for name, kind in columns.items() if kind is str]
+    return table.assign(**{name: table[name].map(unguarded, na_action="ignore") for name in texts})

@@ -13,7 +13,7 @@ from pcc.artifacts.provenance import Job
 from pcc.data.manifest import Dataset, Manifest, manifest_files
 from pcc.figures.canvas import save
 from pcc.ids import BACKGROUND
-from pcc.quality import INDICATORS, reliability_scores
+from pcc.quality import reliability_scores
 from pcc.reporting.own_tables import QUALITY, read_own
 from pcc.reporting.sheets import contact_sheet_of
 from pcc.runtime.errors import InputError
@@ -160,7 +160,7 @@ def _worst_images(scores: Mapping[str, float]) -> list[tuple[str, float]]:
 
 def _reliability(quality: Path, counts: Counts) -> dict[str, Any] | None:
     """`reliability_scores` of the confidence and of each indicator, over masks in both; None if there are none."""
-    table = read_own(quality, QUALITY, "pcc quality")
+    table = read_own(quality, QUALITY | dict.fromkeys(INDICATORS, float), "pcc quality")
     keys = list(zip(table["image_id"], table["class_id"], strict=True))
     table = table[[key in counts.masks for key in keys]]
     if table.empty:

@@ -7,6 +7,7 @@ import torch
 
 from pcc.artifacts.networks import DESCRIPTION, WEIGHTS, read_description, read_weights
 from pcc.artifacts.provenance import Job
+from pcc.data.tables import guarded
 from pcc.models.clip import TEMPLATE, Clip, names_for_clip
 from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.files import write_text
@@ -51,5 +52,5 @@ def nouns(classifier: Path, output: Path, *, words: str, top: int = 5) -> None:
         found = zip(best.indices[k].tolist(), best.values[k].tolist(), strict=True)
         rows += [(name, rank, candidates[i], cosine) for rank, (i, cosine) in enumerate(found, 1)]
     table = pd.DataFrame(rows, columns=["class", "rank", "noun", "cosine"])
-    write_text(output, table.to_csv(index=False, float_format="%.4f"))
+    write_text(output, table.map(guarded).to_csv(index=False, float_format="%.4f"))
     job.write_provenance(output)

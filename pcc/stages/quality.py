@@ -12,6 +12,7 @@ from pcc.artifacts.maps import Maps, read_maps
 from pcc.artifacts.masks import read_mask
 from pcc.artifacts.provenance import Job
 from pcc.data.manifest import Manifest, manifest_files
+from pcc.data.tables import guarded
 from pcc.maps import argmax_one_hot, soft_iou
 from pcc.quality import CONFIDENCE_INDICATORS, INDICATORS, area_typicality, certainty, pixel_fractions
 from pcc.runtime.errors import InputError
@@ -57,7 +58,7 @@ def quality(
     table.insert(1, "class", names)
     table["usual_area"] = area_typicality(table["area"].to_numpy(), [groups.get(name, name) for name in names])
     table.insert(3, "confidence", table[list(CONFIDENCE_INDICATORS)].mean(axis=1))
-    write_text(output, table.to_csv(index=False, float_format="%.4f"))
+    write_text(output, table.map(guarded).to_csv(index=False, float_format="%.4f"))
     job.write_provenance(output)
 
 

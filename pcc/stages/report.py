@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from pcc.artifacts.losses import LOSS_COLUMNS
 from pcc.artifacts.provenance import Job
+from pcc.data.tables import guarded
 from pcc.figures import charts
 from pcc.figures.canvas import save
 from pcc.reporting.costs import by_stage, disk, times
@@ -78,7 +79,7 @@ def report(
     summary, jobs = summary_table(runs), pd.DataFrame() if results is None else times(results)
     others = published_table(summary, published)
     for name, table in {"summary": summary, "runs": runs, "per_class": classes, "published": others}.items():
-        write_text(output / f"{name}.csv", table.to_csv(index=False))
+        write_text(output / f"{name}.csv", table.map(guarded).to_csv(index=False))
     save(_per_class(summary, classes), output / "per_class.png")
     save(_weak_full(summary), output / "weak_full.png")
     save(_curves(losses), output / "curves.png")
@@ -88,11 +89,11 @@ def report(
     for name, figure in noun_figures.items():
         save(figure, output / f"nouns_{name}.png")
     partitions = comparison_table(clusters)
-    write_text(output / "partitions.csv", partitions.to_csv(index=False))
+    write_text(output / "partitions.csv", partitions.map(guarded).to_csv(index=False))
     cost = pd.DataFrame()
     if results is not None and len(jobs):
         cost = by_stage(jobs, disk(results))
-        write_text(output / "times.csv", jobs.to_csv(index=False))
+        write_text(output / "times.csv", jobs.map(guarded).to_csv(index=False))
     save(charts.costs(cost) if len(cost) else charts.nothing("no benchmark files found"), output / "costs.png")
     best = best_of_last_step(found)
     save(_confusion(best), output / "confusion.png")

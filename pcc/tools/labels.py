@@ -1,7 +1,5 @@
 """Stage `labels`: image-level labels from any source → a CSV (image_id, labels) that `prepare` can read."""
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +7,7 @@ from typing import Any
 from pcc.data import image_ids as ids
 from pcc.data.classes import read_classes
 from pcc.data.manifest import SEPARATOR
+from pcc.data.tables import csv_text
 from pcc.readers import voc
 from pcc.readers.instances import image_labels
 from pcc.readers.labels import SOURCES
@@ -44,19 +43,18 @@ def labels(
     else:
         raise InputError(f"labels: source '{source}' is not one of {', '.join([*SOURCES, 'coco'])}")
     problems: list[str] = []
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(("image_id", "labels"))
+    rows: list[tuple[str, str]] = []
     for image_id in image_ids:
         if fault := ids.fault(image_id):
             problems.append(f"{path}: image id {image_id!r:.300} {fault}; rename the entry")
             continue
         try:
-            writer.writerow((image_id, SEPARATOR.join(lookup(image_id) or ())))
+            rows.append((image_id, SEPARATOR.join(lookup(image_id) or ())))
         except InputError as error:
             problems += error.problems
     if problems:
         raise InputError(problems)
-    if output.exists() and output.read_bytes() != table.getvalue().encode():
+    text = csv_text(("image_id", "labels"), rows)
+    if output.exists() and output.read_bytes() != text.encode():
         raise InputError(f"{output}: already exists; name another with --output, or delete it")
-    write_text(output, table.getvalue())
+    write_text(output, text)

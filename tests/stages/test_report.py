@@ -1,14 +1,18 @@
 """Tables against hand arithmetic over made-up metrics."""
 
+import csv
+import re
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
 from pcc.artifacts.clusters import write_clusters
+from pcc.data.tables import csv_text
 from pcc.figures import charts
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import read_json, write_json, write_text
@@ -234,3 +238,59 @@ def test_the_same_run_twice_and_what_is_no_metrics(files: list[Path], tmp_path: 
     with pytest.raises(InputError, match=r"bad.json: not what `pcc evaluate` writes"):
         report([tmp_path / "bad.json"], tmp_path / "report")
     assert not (tmp_path / "report").exists()
+
+
+NAMES = ("=1+1", "<img src=x>", "$x^{$", "_hidden", "a|b", "NA", "{0}%s", "\\frac", "猫", "a\nb", "@x", "'=1")
+
+
+def test_any_name_is_drawn_and_written(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables, figures and text of classes, clusters, nouns and an experiment of any name."""
+    values = metrics(0.5, 0, "predictions", method="=m", localization="$x^{$", refinement="_r", segmenter="a|b")
+    classes = ["background", *NAMES]
+    scores = {name: n / 20 for n, name in enumerate(classes)}
+    values |= {
+        "classes": classes, "eval_classes": classes, "iou": scores, "precision": scores, "recall": scores,
+        "confusion_matrix": np.ones((len(classes), len(classes)), int).tolist(), "worst_images": [["=im|1", 0.1]],
+        "clusters": [list(NAMES)],
+    }  # fmt: skip
+    values["experiment"]["dataset"] = "@d"
+    twin = {**values, "experiment": {**values["experiment"], "supervision": "masks"}}
+    for name, stored in {"weak": values, "full": twin}.items():
+        write_json(tmp_path / f"{name}/metrics.json", stored)
+    for name in ("$a^{$", "=b"):
+        clusters = [{"name": f"{n} {member}", "members": [member]} for n, member in enumerate(NAMES)]
+        samples = [{"clusters": clusters}, {"clusters": clusters}] if name == "=b" else []
+        write_json(
+            tmp_path / f"clusters/{name}/clusters.json", {"clusters": clusters, "samples": samples, "agreement": 1.0}
+        )
+    rows = [(name, rank, noun, -0.5) for name in NAMES for rank, noun in enumerate(NAMES)]
+    write_text(tmp_path / "_m/seed-0/nouns.csv", csv_text(("class", "rank", "noun", "cosine"), rows))
+    drawn = []
+    monkeypatch.setattr(
+        charts, "nearest_nouns", lambda rows, title, draw=charts.nearest_nouns: drawn.extend(rows) or draw(rows, title)
+    )
+    report(
+        sorted(tmp_path.glob("*/metrics.json")), tmp_path / "report", nouns=[tmp_path / "_m/seed-0/nouns.csv"],
+        clusters=sorted(tmp_path.glob("clusters/*/*.json")), config={"names": list(NAMES)},
+    )  # fmt: skip
+    assert [(name, [noun for noun, _ in found]) for name, _, found in drawn] == [(n, list(NAMES[1:])) for n in NAMES]
+    text = (tmp_path / "report/report.md").read_text()
+    prose = re.sub(r"`[^`\n]+`", "", text.split("```yaml")[0])
+    assert "<img" not in prose and "$x^{$" not in prose and "clusters_%3Db.png" in prose
+    assert len({line.count("|") for line in prose.split("worst classes")[1].splitlines()[:4]}) == 2
+    for table in (tmp_path / "report").glob("*.csv"):
+        with table.open(newline="") as file:
+            cells = [cell for row in csv.reader(file) for cell in row]
+        assert not [cell for cell in cells if cell.startswith(("=", "@"))], table
+    assert not [w for w in recwarn if "_" in str(w.message) and "legend" in str(w.message)]
+
+
+def test_a_legend_lists_names_that_begin_with_an_underscore() -> None:
+    bars = charts.bars_per_class(["cat"], {"_x": ([0.5], [0.1]), "y": ([0.5], [0.1])}, "title")
+    lines = charts.curves({"_panel": {"_line": (np.arange(3), np.arange(3.0))}}, "title")
+    drawn = [
+        text.get_text().strip() for legend in (bars.legends[0], lines.axes[0].get_legend()) for text in legend.texts
+    ]
+    assert drawn == ["_x", "y", "_line"]

@@ -30,7 +30,7 @@ ALLOWED = {
     "runtime.plugins runtime.resources",
     "clusters": f"{MANIFEST} artifacts.clusters clusters.partition clusters.providers runtime.plugins",
     "train": f"{TRAINING} {NETWORK} artifacts.clusters maps methods.base methods.loading runtime.plugins",
-    "nouns": "artifacts.networks artifacts.tensors models.clip runtime.resources",
+    "nouns": "artifacts.networks artifacts.tensors data.tables models.clip runtime.resources",
     "localize": f"{IMAGES} {NETWORK} {SHARDS} deployment deployment.localizer localizations.cam maps methods.base "
     "methods.loading models.folding runtime.plugins",
     "train_boundary": f"{TRAINING} {NETWORK} maps models.boundary refine.random_walk training.masks",
@@ -46,9 +46,9 @@ ALLOWED = {
     "evaluate": f"{MANIFEST} artifacts.clusters artifacts.maps artifacts.masks artifacts.tensors configuration "
     "data.images figures.canvas figures.pictures maps metrics quality reporting.own_tables reporting.sheets "
     "runtime.image_files runtime.interruption runtime.parallel scoring.counting scoring.oracle",
-    "report": "artifacts.clusters artifacts.losses clusters.partition configuration figures.canvas figures.charts "
-    "reporting.costs reporting.escape reporting.failures reporting.own_tables reporting.partitions reporting.tables "
-    "reporting.text results runtime.image_files",
+    "report": "artifacts.clusters artifacts.losses clusters.partition configuration data.tables figures.canvas "
+    "figures.charts reporting.costs reporting.escape reporting.failures reporting.own_tables reporting.partitions "
+    "reporting.tables reporting.text results runtime.image_files",
 }
 
 # What the demo chooses by name, and a CRF after the segmenter besides.
