@@ -1,9 +1,18 @@
+import errno
+import fcntl
 import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pcc.runtime.files import atomic_path, digest, publish, resumable_directory, write_json
+from pcc.runtime.errors import InputError
+from pcc.runtime.files import atomic_path, digest, locked, publish, resumable_directory, write_json
 
 
 def test_atomic_path_leaves_the_old_file_when_the_block_fails(tmp_path: Path) -> None:
@@ -43,3 +52,91 @@ def test_unfinished_work_is_kept_for_the_same_key_only(tmp_path: Path) -> None:
         publish(work, path)
     assert [p.name for p in path.iterdir()] == ["part0"]
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from pcc.runtime.files import publish, resumable_directory
+
+path = Path(sys.argv[1])
+with resumable_directory(path, {"a": int(sys.argv[2])}) as work:
+    (work / "part").write_text("x")
+    print("begun", flush=True)
+    sys.stdin.readline()
+    publish(work, path)
+"""
+
+
+@pytest.fixture
+def writer() -> Iterator[Callable[[Path, int], "subprocess.Popen[str]"]]:
+    """Start another process that writes an artifact and waits for a line in the middle."""
+    started = []
+
+    def start(path: Path, key: int) -> "subprocess.Popen[str]":
+        words = [sys.executable, "-c", WRITER, str(path), str(key)]
+        started.append(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        assert started[-1].stdout.readline() == "begun\n"
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("key", [1, 2])
+@pytest.mark.parametrize("name", ["classifier", "000.safetensors", "with space"])
+def test_a_second_process_on_an_artifact_is_one_line(tmp_path: Path, writer: Any, name: str, key: int) -> None:
+    """Whether its settings are the same or not; the first is undisturbed."""
+    path = tmp_path / "new" / name
+    first = writer(path, 1)
+    line = f"is being written by process {first.pid} on {socket.gethostname()} since .*; wait for it or stop it$"
+    with pytest.raises(InputError, match=line), resumable_directory(path, {"a": key}):
+        pass
+    first.communicate("go on\n", timeout=60)
+    assert first.returncode == 0
+    assert [p.name for p in path.parent.iterdir()] == [name] and [p.name for p in path.iterdir()] == ["part"]
+
+
+def test_the_lock_of_a_killed_process_holds_nobody_up(tmp_path: Path, writer: Any) -> None:
+    path = tmp_path / "out"
+    first = writer(path, 1)
+    first.kill()
+    first.wait()
+    with resumable_directory(path, {"a": 1}) as work:
+        assert (work / "part").exists(), "and its work is taken up"
+    assert not list(tmp_path.iterdir())
+
+
+def test_artifacts_side_by_side_do_not_wait_for_each_other(tmp_path: Path, writer: Any) -> None:
+    writer(tmp_path / "000", 1)
+    with resumable_directory(tmp_path / "001", {"a": 1}):
+        pass
+
+
+def test_a_lock_that_its_owner_removes_meanwhile_is_taken_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, real, asked = tmp_path / ".out.lock", fcntl.lockf, []
+
+    def lockf(*given: Any) -> None:
+        if not asked:
+            file.unlink()
+        asked.append(given)
+        real(*given)
+
+    monkeypatch.setattr(fcntl, "lockf", lockf)
+    with locked(tmp_path / "out"):
+        assert len(asked) == 2 and str(os.getpid()) in file.read_text()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    def lockf(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "lockf", lockf)
+    with caplog.at_level("INFO"), resumable_directory(tmp_path / "out", {"a": 1}):
+        pass
+    assert "this file system has no locks" in caplog.text and not list(tmp_path.iterdir())
