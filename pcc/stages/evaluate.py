@@ -13,7 +13,7 @@ from pcc.artifacts.provenance import Job
 from pcc.data.manifest import Dataset, Manifest, manifest_files
 from pcc.figures.canvas import save
 from pcc.ids import BACKGROUND
-from pcc.quality import reliability_scores
+from pcc.quality import INDICATORS, reliability_scores
 from pcc.reporting.own_tables import QUALITY, read_own
 from pcc.reporting.sheets import contact_sheet_of
 from pcc.runtime.errors import InputError
