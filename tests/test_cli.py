@@ -3,10 +3,13 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import typer
 from typer.models import CommandInfo
 from typer.testing import CliRunner
 
 from pcc.cli import app
+from pcc.cli.calling import user_errors
+from pcc.runtime.errors import ProcessLost
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,6 +32,30 @@ def test_a_user_s_mistake_is_its_line_and_exit_code_2(tmp_path: Path, settings: 
     assert line in result.output
     assert len(result.output.strip().splitlines()) == 1
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ProcessLost.of("a data loader", -9), "a data loader was killed (signal 9), often for lack of memory"),
+        (ProcessLost.of("a worker process", 1), "a worker process ended unexpectedly (exit code 1); rerun to resume"),
+        (MemoryError(), "out of memory; lower batch_size"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 12 bytes"), "out of memory; lower"),
+    ],
+)
+def test_a_lost_process_is_its_line_and_exit_code_1(
+    capsys: pytest.CaptureFixture[str], error: Exception, line: str
+) -> None:
+    with pytest.raises(typer.Exit) as left, user_errors("train"):
+        raise error
+    assert left.value.exit_code == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"pcc train: {line}") and said.count("\n") == 1
+
+
+def test_an_error_of_the_program_stays_one() -> None:
+    with pytest.raises(RuntimeError, match="shapes differ"), user_errors("train"):
+        raise RuntimeError("shapes differ")
 
 
 def test_init_is_told_by_options(tmp_path: Path) -> None:

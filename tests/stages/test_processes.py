@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,48 @@ def test_asked_to_stop_it_saves_the_step_and_goes_on_there(
     assert "resuming from checkpoint: phase 0, step 5\n" in again.stderr
     for file in ("weights.safetensors", "losses.csv"):
         assert digest(tmp_path / "whole" / file) == digest(tmp_path / "broken" / file)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to find processes")
+@pytest.mark.parametrize(
+    ("processes", "victim", "line"),
+    [
+        (1, [0], "a data loader was killed (signal 9)"),
+        (2, [1], "the training process of rank 1 was killed (signal 9)"),
+        (2, [1, 0], "a data loader was killed (signal 9)"),
+    ],
+)
+def test_one_killed_ends_all_in_one_line_and_a_rerun_resumes(
+    command: Callable[..., list[str]], tmp_path: Path, processes: int, victim: list[int], line: str
+) -> None:
+    """``victim`` leads from the command to the process that is killed: a child's number, of that one's child, …"""
+    words = [*command(tmp_path / "broken", checkpoint_every=3), "--threads=4"]
+    held = subprocess.Popen(
+        [sys.executable, str(HELD), *words[3:]],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env=with_processes(processes), start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert held.stdout is not None and held.stdout.readline() == "held\n"
+        pid = held.pid
+        for number in victim:
+            pid = children(pid)[number]
+        os.kill(pid, signal.SIGKILL)
+        said = held.communicate("go on\n", timeout=60)[1]
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(held.pid, signal.SIGKILL)
+    assert held.returncode == 1 and "Traceback" not in said
+    assert [text for text in said.splitlines() if text.startswith("pcc train: ")] == [said.splitlines()[-1]]
+    assert said.splitlines()[-1].startswith(f"pcc train: {line}")
+    assert not (tmp_path / "broken").exists()
+    if processes == 1:  # of several, it is the same checkpoint
+        again = subprocess.run(words, env=with_processes(1), check=True, capture_output=True, text=True)
+        assert "resuming from checkpoint: phase 0, step " in again.stderr
+
+
+def children(pid: int) -> list[int]:
+    """Those of a process, oldest first."""
+    listed = (task / "children" for task in Path(f"/proc/{pid}/task").iterdir())
+    return sorted(int(child) for file in listed for child in file.read_text().split())
