@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pcc.runtime.errors import InputError
-from pcc.runtime.settings import File, Fraction, PassedOn, SettingsOf, Text, limits
+from pcc.runtime.settings import Architecture, File, Fraction, SettingsOf, Text, limits
 
 BackboneSettings = Annotated[dict[str, Any], SettingsOf("pcc.models.backbones:Backbone")]
 Level = Annotated[int, limits(ge=-100, le=100)]
@@ -52,7 +52,7 @@ class Backbone(nn.Module):
         mean: Annotated[Sequence[Fraction], THREE] | None = None,
         std: Annotated[Sequence[Deviation], THREE] | None = None,
         dilate: bool = True,
-        settings: PassedOn | None = None,
+        settings: Architecture | None = None,
     ) -> None:
         super().__init__()
         self.levels = None if levels is None else list(levels)
@@ -248,10 +248,10 @@ def _create(name: str, pretrained: bool, settings: dict[str, Any]) -> nn.Module:
             if "dynamic_img_size" not in str(error):
                 raise
             return timm.create_model(name, pretrained=pretrained, num_classes=0, **settings)
-    except TypeError as error:
-        raise InputError(f"backbone.settings: invalid for {name} ({error})") from error
-    except (OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+    except (TypeError, AssertionError, KeyError, ValueError, ArithmeticError, OSError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if not pretrained or not isinstance(error, OSError | RuntimeError):
+            raise InputError(f"backbone.settings: {settings} are invalid for {name} ({reason})") from error
         raise InputError(
             f"backbone.weights: weights of {name} not available ({reason}); go online once, or use a local file"
         ) from error

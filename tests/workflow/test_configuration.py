@@ -1,5 +1,6 @@
 import copy
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -84,7 +85,7 @@ def test_lists_and_blocks_of_the_command_line_are_read_as_yaml() -> None:
             {"dataset": {"name": "a/b", "format": "shapes"}},
             "dataset.name: 'a/b' names a folder; use letters, digits, '_', '-' and '.'",
         ),
-        ({"seeds": ["a"]}, "seeds.0: 'a' is not allowed; a whole number of at least 0"),
+        ({"seeds": ["a"]}, "seeds.0: 'a' is not allowed; a whole number from 0 to 4294967295"),
         (
             {"experiments": [{"supervision": "boxes", "segmenter": "light"}]},
             "experiments.0.supervision: 'boxes' is not allowed; one of labels, masks",
@@ -179,3 +180,8 @@ def described(rules: dict[str, Any], where: str = "") -> list[str]:
 def test_every_key_is_described() -> None:
     assert described(schema()) == []
     assert described({"properties": {"a": {}}}) == [".a"]
+
+
+def test_the_schema_of_settings_is_what_the_signatures_say() -> None:
+    script = runpy.run_path(str(ROOT / "scripts/settings.py"))
+    assert script["SCHEMA"].read_text() == script["schema_text"](), "stale; run python scripts/settings.py"
