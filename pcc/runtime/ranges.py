@@ -129,6 +129,8 @@ def in_words(rules: Mapping[str, Any]) -> str:
             parts = [f"a list{_length(rules, 'Items', 'item')}{order}", distinct, items and f"each {items}"]
             return ", ".join(filter(None, parts))
         case "string":
+            if rules.get("unit") == "path":
+                return f"a path{_length(rules, 'Length', 'character')}"
             line = " on one line" if rules.get("oneLine") else ""
             return f"text{_length(rules, 'Length', 'character')}{line}"
         case "boolean":

@@ -12,7 +12,7 @@ from configuration import check_config, typed
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
-from pcc.configuration import schema
+from pcc.configuration import schema, settings_schema
 
 ROOT = Path(__file__).parents[2]
 TRAINING = {"image_size": 64, "batch_size": 8, "phases": [{"name": "main", "epochs": 2, "lr": 0.001}]}
@@ -182,6 +182,19 @@ def test_every_key_is_described() -> None:
     assert described({"properties": {"a": {}}}) == [".a"]
 
 
-def test_the_schema_of_settings_is_what_the_signatures_say() -> None:
+def test_schema_and_tables_are_what_the_signatures_say() -> None:
     script = runpy.run_path(str(ROOT / "scripts/settings.py"))
-    assert script["SCHEMA"].read_text() == script["schema_text"](), "stale; run python scripts/settings.py"
+    for file, text in (("SCHEMA", "schema_text"), ("PAGE", "page_text")):
+        assert script[file].read_text() == script[text](), f"{script[file]} is stale; run make settings"
+
+
+def test_every_setting_has_a_meaning() -> None:
+    def without(rules: dict[str, Any], where: str) -> list[str]:
+        found = []
+        for key, rule in rules.get("properties", {}).items():
+            found += [] if rule.get("description") or "properties" in rule else [f"{where}.{key}"]
+            for inner in (rule, *rule.get("anyOf", ()), rule.get("items", {})):
+                found += without(inner, f"{where}.{key}")
+        return found
+
+    assert [line for name, rules in settings_schema().items() for line in without(rules, name)] == []
