@@ -8,7 +8,7 @@ BROWSER := $(VENV)/.browser
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo demo-semples test test-fast test-real test-llm test-slurm fuzz check docs bench clean
+.PHONY: demo demo-semples test test-fast test-real test-llm test-slurm fuzz check docs settings bench clean
 
 demo: export HF_HUB_OFFLINE := 1
 demo: export HF_HUB_DISABLE_TELEMETRY := 1
@@ -54,6 +54,9 @@ check: $(INSTALLED)  ## style, types, floors, workflow, documentation
 
 docs: $(INSTALLED)  ## the documentation as a site: build/site/index.html
 	mkdocs build --strict
+
+settings: $(INSTALLED)  ## the schema and the tables of settings, from the modules' signatures
+	python scripts/settings.py
 
 bench: $(INSTALLED)  ## claims of speed, each against what it replaces: 20 minutes; figures go to benchmarks/results.json
 	python benchmarks/all.py

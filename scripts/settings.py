@@ -15,11 +15,13 @@ from typing import Any
 from pcc.configuration import BLOCKS
 from pcc.deployment.predictor import Prediction
 from pcc.models.boundary import BoundaryNetwork
+from pcc.runtime.ranges import in_words
 from pcc.runtime.settings import schema_of
 from pcc.stages.localize import localize
 from pcc.training.run import Training
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs/configuration.md"
 SCHEMA = ROOT / "pcc/resources/schemas/settings.schema.json"
 # Keywords that do not come from the block of a configuration that an entry's module gets.
 FIXED = {
@@ -29,6 +31,14 @@ FIXED = {
     "pcc.localizations": ("method", "multiple_of"),
     "pcc.refine": ("image", "maps", "boundary"),
     "pcc.models": ("num_classes",),
+}
+# Blocks with a table of their own.
+LINKS = {
+    "backbone": "block, see [backbone](#backbone)",
+    "features": "block, see [backbone](#backbone)",
+    "phases": "list of 1 to 64 blocks, below",
+    "augmentation": "block, below",
+    "crf": "block, see [CRF](#refinements)",
 }
 OF_THE_STAGE = ("manifest", "classifier", "output", "shard", "type", "threads")
 
@@ -72,9 +82,53 @@ def schema_text() -> str:
     return json.dumps(described, indent=1) + "\n"
 
 
+def page_text() -> str:
+    """docs/configuration.md with each table between its marks written anew."""
+    known = settings()
+    known["backbone"] = known["pcc.methods.cam"]["properties"]["backbone"]
+    properties = known["training"]["properties"]
+    known["training.phases"] = properties["phases"]["items"]
+    known["training.augmentation"] = properties["augmentation"]["anyOf"][0]
+    known["pcc.refine.crf.dense_crf"] = known["prediction"]["properties"]["crf"]["anyOf"][0]
+
+    def table(found: re.Match[str]) -> str:
+        name, _, but = found[1].partition(" without ")
+        left_out = known[but]["properties"] if but else ()
+        rows = [row for row in _rows(known[name]) if row[0] not in left_out]
+        lines = ["| setting | values | default | meaning |", "|---|---|---|---|"]
+        lines += [f"| `{key}` | {values} | {default} | {meaning} |" for key, values, default, meaning in rows]
+        return "\n".join([f"<!-- settings: {found[1]} -->", "", *lines, "", "<!-- end -->"])
+
+    marked = r"<!-- settings: (.+?) -->.*?<!-- end -->"
+    return re.sub(marked, table, PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def _rows(rules: dict[str, Any], above: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """Key, allowed values, default and meaning of each setting; those of inner blocks after their own."""
+    for key, rule in rules["properties"].items():
+        inner = next((r for r in (rule, *rule.get("anyOf", ())) if "properties" in r), None)
+        null = " or null" if inner is not rule and inner is not None else ""
+        values = f"{LINKS.get(key, 'block')}{null}" if inner else LINKS.get(key) or re.sub(r"^an? ", "", in_words(rule))
+        default = f"`{_as_yaml(rule['default'])}`" if "default" in rule else "–"
+        meaning = rule.get("description", "").replace("``", "`").replace("|", "\\|")
+        for python, yaml in (("None", "null"), ("False", "`false`"), ("True", "`true`")):
+            meaning = re.sub(rf"\b{python}\b", yaml, meaning)
+        values = values.replace(" on one line", "")
+        yield f"{above}{key}", values.replace("|", "\\|"), default, meaning
+        if inner and key not in LINKS:
+            yield from _rows(inner, f"{above}{key}.")
+
+
+def _as_yaml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_as_yaml(item)}" for key, item in value.items()) + "}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def main() -> None:
-    """Write all files."""
+    """Write both files."""
     SCHEMA.write_text(schema_text(), encoding="utf-8")
+    PAGE.write_text(page_text(), encoding="utf-8")
 
 
 if __name__ == "__main__":

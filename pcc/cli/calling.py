@@ -29,11 +29,11 @@ app = typer.Typer(
 )
 
 Settings = Annotated[str, typer.Option(help="The stage's part of the configuration, as JSON.")]
-Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]
+Threads = Annotated[int, typer.Option(help="CPU threads.", min=1, max=4096)]
 Code = Annotated[str, typer.Option(help="Fingerprint of the stage's code; only a run with the same resumes.")]
 Output = Annotated[Path, typer.Option(help="What to write.")]
 ManifestFile = Annotated[Path, typer.Option("--manifest", help="manifest.csv of the data set.")]
-Seed = Annotated[int, typer.Option(help="Random seed.")]
+Seed = Annotated[int, typer.Option(help="Random seed.", min=0, max=2**32 - 1)]
 Shard = Annotated[str, typer.Option(help="Shard index, such as 000.")]
 
 AllProblems = Annotated[bool, typer.Option("--all", help="List every problem, not only the first ones of each kind.")]

@@ -1,5 +1,6 @@
 """Sub-commands that no rule of the workflow calls."""
 
+import math
 import os
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +12,18 @@ from pcc.cli.calling import Output, Settings, Threads, tool
 from pcc.runtime.errors import InputError
 
 CORES = os.cpu_count() or 1
+
+
+def _not_nan(value: float) -> float:
+    if math.isnan(value):  # passes a comparison with either end of a range
+        raise typer.BadParameter("nan is not allowed; a number from 0 to 1")
+    return value
+
+
+def _image_counts(counts: tuple[int, int] | None) -> tuple[int, int] | None:
+    if counts and not all(0 <= count <= 10**9 for count in counts):
+        raise typer.BadParameter(f"{counts[0]} {counts[1]} is not allowed; two whole numbers from 0 to 1000000000")
+    return counts
 
 
 class Engine(StrEnum):
@@ -50,7 +63,7 @@ def gallery(
         Path | None, typer.Option(help="Folder to write; RESULTS/gallery by default.", show_default=False)
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(help="Number of images at most, spread over the data set.", min=1)
+        int | None, typer.Option(help="Number of images at most, spread over the data set.", min=1, max=10**9)
     ] = None,
     only: Annotated[
         list[str] | None,
@@ -73,7 +86,9 @@ def init(
         str | None,
         typer.Option(help="Classes in the order of their ids in the masks, such as cat,dog; by default sorted."),
     ] = None,
-    val_share: Annotated[float, typer.Option(help="Fraction of images held out for validation, 0..1.")] = 0.2,
+    val_share: Annotated[
+        float, typer.Option(help="Fraction of images held out for validation.", min=0, max=1, callback=_not_nan)
+    ] = 0.2,
     weights: Annotated[
         Path | None, typer.Option(help="Weights, NETWORK.safetensors; by default downloaded on the first run.")
     ] = None,
@@ -99,7 +114,9 @@ def doctor(
     configfile: Annotated[Path, typer.Option(help="Configuration to check.")] = Path("config.yaml"),
     images: Annotated[
         tuple[int, int] | None,
-        typer.Option(help="Number of train and val images, if the data are not here yet: 82081 40137."),
+        typer.Option(
+            help="Number of train and val images, if the data are not here yet: 82081 40137.", callback=_image_counts
+        ),
     ] = None,
     threads: Threads = 1,
 ) -> None:

@@ -20,8 +20,8 @@ class Localization(nn.Module):
 
     Args:
         method: a trained method.
-        scales: scale factors of the images.
-        flip: also average over horizontally flipped images.
+        scales: test-time augmentation: factors of image_size.
+        flip: test-time augmentation: average with the maps of the flipped image.
         multiple_of: round image sides to multiples of this, the patch size of a ViT.
         stride: side of a map cell in pixels at scale 1; None: the grid of the largest scale.
     """

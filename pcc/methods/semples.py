@@ -129,7 +129,7 @@ class SemPLeS(Method):
         background_weight: weight of the background in the matching loss.
         repel_weight: weight of the class name in the prompt loss.
         refine_weight: weight of the refinement loss.
-        repel: see `prompt_loss`.
+        repel: repulsion of the prompt from the class name: ``log``, as published, or ``log1m``, as in the other losses.
         mask_epsilon: epsilon of `soft_masks` when training maps; it attenuates maps with a small range.
         prompt_mask_epsilon: epsilon of `soft_masks` when training prompts.
         clip_norm: normalisation of images before masking: ``imagenet``, as released, or ``clip``. Masked pixels get the

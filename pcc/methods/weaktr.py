@@ -30,8 +30,8 @@ class WeakTr(Method):
         clusters: not used.
         backbone: settings of `Backbone`, a plain ViT; published: ``deit_small_patch16_224``.
         backbone_lr: learning rate of the backbone, relative to the heads.
-        reduction: see `AttentionGate`.
-        pooling: see `AttentionGate`.
+        reduction: reduction ratio of the attention gate's MLP.
+        pooling: pooling over tokens in the attention gate.
 
     Raises:
         InputError: the backbone is not a plain ViT.

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from pcc.artifacts.networks import read_weights
 from pcc.runtime.errors import InputError, reason
-from pcc.runtime.settings import File, Fraction, PassedOn, SettingsOf, Text, limits
+from pcc.runtime.settings import Architecture, File, Fraction, SettingsOf, Text, limits
 
 # Arguments of timm.create_model that open files, fetch weights, or make something else than an encoder.
 FORBIDDEN = (
@@ -57,7 +57,7 @@ class Backbone(nn.Module):
         mean: Annotated[Sequence[Fraction], THREE] | None = None,
         std: Annotated[Sequence[Deviation], THREE] | None = None,
         dilate: bool = True,
-        settings: PassedOn | None = None,
+        settings: Architecture | None = None,
     ) -> None:
         super().__init__()
         self.levels = None if levels is None else list(levels)

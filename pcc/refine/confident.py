@@ -29,12 +29,12 @@ def refine(
     Args:
         image: RGB.
         maps: non-negative scores, background first.
-        gaussian: see `pcc.refine.crf.dense_crf`.
-        bilateral: see `pcc.refine.crf.dense_crf`.
+        gaussian: smoothness kernel: ``sxy`` (pixels) and ``weight``.
+        bilateral: appearance kernel: ``sxy`` (pixels), ``srgb`` (0-255 colour units) and ``weight``.
         iterations: mean-field iterations.
         confidence: probability of the argmax in the unary term of the CRF.
         background_factor: factor on the background map for the second CRF.
-        engine: see `pcc.refine.crf.dense_crf`.
+        engine: ``compiled``, ``pydensecrf2``, or ``auto``: compiled if built.
     """
     attenuated = torch.cat([background_factor * maps[:1], maps[1:]])
     foreground, background = (

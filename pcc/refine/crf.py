@@ -101,10 +101,23 @@ def _mean_field(iterations: Iterations, gaussian: Gaussian, bilateral: Bilateral
 
 
 def _smoothness(sxy: Deviation, weight: KernelWeight) -> Smoothness:
+    """The kernel on positions.
+
+    Args:
+        sxy: standard deviation in pixels.
+        weight: weight of the kernel.
+    """
     return Smoothness(sxy, weight)
 
 
 def _appearance(sxy: Deviation, srgb: Colours, weight: KernelWeight) -> Appearance:
+    """The kernel on positions and colours.
+
+    Args:
+        sxy: standard deviation in pixels.
+        srgb: standard deviation in colour units of 0-255.
+        weight: weight of the kernel.
+    """
     return Appearance(sxy, srgb, weight)
 
 
@@ -124,14 +137,14 @@ def refine(
     Args:
         image: RGB.
         maps: non-negative scores, background first.
-        gaussian: see `dense_crf`.
-        bilateral: see `dense_crf`.
+        gaussian: smoothness kernel: ``sxy`` (pixels) and ``weight``.
+        bilateral: appearance kernel: ``sxy`` (pixels), ``srgb`` (0-255 colour units) and ``weight``.
         iterations: mean-field iterations.
         unary: probabilities from the ``maps``, resized and normalised to sum 1, or from their argmax with probability
             ``confidence`` (``labels``; sipe.md §7.1).
         confidence: probability of the argmax class; the others share the rest (``labels`` only).
         threshold: constant background score that replaces the background map, as for plain CAMs.
-        engine: see `dense_crf`.
+        engine: ``compiled``, ``pydensecrf2``, or ``auto``: compiled if built.
     """
     if threshold is not None:
         maps = background_threshold(maps[1:], threshold)

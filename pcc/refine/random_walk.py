@@ -34,9 +34,9 @@ def refine(
         maps: non-negative scores, background first; resized to the boundary grid.
         boundary: probability of a class boundary (stage `boundaries`).
         power: exponent on the maps.
-        radius: see `propagate`.
-        beta: see `propagate`.
-        steps: see `propagate`.
+        radius: linked cells are nearer than this; a cell is 4 pixels.
+        beta: exponent on the affinities.
+        steps: length of the walk.
     """
     return refine_batch([image], [maps], [boundary], power, radius, beta, steps)[0]
 

@@ -9,6 +9,8 @@ from typing import Any
 
 LONGEST = 60  # characters of a value that a message shows
 DEEPEST = 5  # levels of a block that is passed on
+STRIDES = (4, 8, 16, 32)
+LOADING = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "features_only"}
 
 
 def is_one_line(text: Any, _: bool) -> bool:
@@ -47,12 +49,24 @@ def is_plain(value: Any, largest: int, deep: int = DEEPEST) -> bool:
     return False
 
 
+def is_architecture(settings: Any, largest: int) -> bool:
+    """Whether settings of a timm network are plain and not negative, and neither load a file nor set a bad stride."""
+    if not isinstance(settings, Mapping):
+        return True
+    numbers = [n for value in settings.values() for n in (value if isinstance(value, list | tuple) else [value])]
+    negative = any(isinstance(number, int | float) and number < 0 for number in numbers)
+    stride = settings.get("output_stride", 32)
+    loads = LOADING & {key for key in settings if isinstance(key, str)}
+    return is_plain(settings, largest) and not negative and not loads and type(stride) is int and stride in STRIDES
+
+
 # Keywords of the schema that JSON schema does not have: whether a value of the right type fulfils them.
 KEYWORDS: dict[str, Callable[[Any, Any], bool]] = {
     "oneLine": is_one_line,
     "ordered": is_ordered,
     "distinct": are_distinct,
     "plain": is_plain,
+    "architecture": is_architecture,
 }
 
 
@@ -115,6 +129,8 @@ def in_words(rules: Mapping[str, Any]) -> str:
             parts = [f"a list{_length(rules, 'Items', 'item')}{order}", distinct, items and f"each {items}"]
             return ", ".join(filter(None, parts))
         case "string":
+            if rules.get("unit") == "path":
+                return f"a path{_length(rules, 'Length', 'character')}"
             line = " on one line" if rules.get("oneLine") else ""
             return f"text{_length(rules, 'Length', 'character')}{line}"
         case "boolean":
@@ -122,6 +138,11 @@ def in_words(rules: Mapping[str, Any]) -> str:
         case "null":
             return "null"
         case "object":
+            if "architecture" in rules:
+                return (
+                    f"a block of text, numbers from 0 to {rules['architecture']} and lists of them, for timm; "
+                    f"output_stride one of {', '.join(map(str, STRIDES))}, and nothing that loads a file"
+                )
             plain = f" of text, numbers up to {_number(rules['plain'])} and lists of them" if "plain" in rules else ""
             return "a block of settings" if "properties" in rules else f"a block{plain}"
     return "any value"

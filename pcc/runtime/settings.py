@@ -93,6 +93,7 @@ LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exc
 PAIR = limits(min_length=2, max_length=2)  # with Rule("ordered"): the smaller first
 # Keyword arguments for another library, which knows their names.
 PassedOn = Annotated[dict[str, Any], Rule("plain", 8192)]
+Architecture = Annotated[dict[str, Any], Rule("architecture", 8192)]
 
 
 @dataclass(frozen=True)

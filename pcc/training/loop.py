@@ -33,11 +33,11 @@ class Phase:
     """A training phase with its own learning rate and trained parameters.
 
     Attributes:
-        name: passed to the model's ``parameter_groups`` and ``losses``.
-        epochs: number of epochs.
+        name: selects parameters and losses; the names that matter depend on the method (``warmup`` for pcc and sipe).
+        epochs: passes over the training images.
         lr: peak learning rate.
         schedule: decay to zero over the phase; ``constant``: no decay.
-        batch_size: images per step; None: as in the recipe.
+        batch_size: images per step; None: that of all phases.
         select: weights after the phase: of the ``last`` epoch, or the best on ground-truth ``masks`` (oracle).
     """
 
@@ -61,9 +61,9 @@ class Recipe:
 
     Attributes:
         phases: in order.
-        batch_size: images per step over all processes.
+        batch_size: images per step, over all GPUs together.
         optimizer: ``adamw``, ``adam`` or ``sgd``.
-        weight_decay: default for parameter groups.
+        weight_decay: for parameter groups that set none.
         momentum: SGD only.
         clip_norm: maximum global gradient norm; None: no clipping.
         precision: ``no`` (fp32), ``bf16``, ``fp16``, or ``auto``: bf16 if supported.

@@ -70,7 +70,7 @@ def test_prompts_once_and_refining_twice(
     refined = trained("refined", "semples", "refine", after=after)
     inputs = json.loads((refined / "provenance.json").read_text())["inputs"]
     assert {str(generator / "weights.safetensors"), str(prompts / "weights.safetensors")} <= set(inputs)
-    monkeypatch.setattr(clip, "Clip", None)  # the maps need no judge any more
+    monkeypatch.setattr(clip, "_create", None)  # the maps need no judge any more
     method = load_classifier(refined)
     torch.testing.assert_close(method.prompts, words)
     for name, value in start.state_dict().items():  # all but the classifier, which refining trains

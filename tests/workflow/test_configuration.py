@@ -1,5 +1,6 @@
 import copy
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from configuration import check_config, typed
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
-from pcc.configuration import schema
+from pcc.configuration import schema, settings_schema
 
 ROOT = Path(__file__).parents[2]
 TRAINING = {"image_size": 64, "batch_size": 8, "phases": [{"name": "main", "epochs": 2, "lr": 0.001}]}
@@ -179,3 +180,21 @@ def described(rules: dict[str, Any], where: str = "") -> list[str]:
 def test_every_key_is_described() -> None:
     assert described(schema()) == []
     assert described({"properties": {"a": {}}}) == [".a"]
+
+
+def test_schema_and_tables_are_what_the_signatures_say() -> None:
+    script = runpy.run_path(str(ROOT / "scripts/settings.py"))
+    for file, text in (("SCHEMA", "schema_text"), ("PAGE", "page_text")):
+        assert script[file].read_text() == script[text](), f"{script[file]} is stale; run make settings"
+
+
+def test_every_setting_has_a_meaning() -> None:
+    def without(rules: dict[str, Any], where: str) -> list[str]:
+        found = []
+        for key, rule in rules.get("properties", {}).items():
+            found += [] if rule.get("description") or "properties" in rule else [f"{where}.{key}"]
+            for inner in (rule, *rule.get("anyOf", ()), rule.get("items", {})):
+                found += without(inner, f"{where}.{key}")
+        return found
+
+    assert [line for name, rules in settings_schema().items() for line in without(rules, name)] == []

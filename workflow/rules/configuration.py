@@ -49,7 +49,7 @@ def check_config(config: dict[str, Any], root: Path) -> None:
         WorkflowError: one line per unknown or missing key, invalid value or undefined reference.
     """
     try:
-        problems = list(_problems(config, root))
+        problems = list(dict.fromkeys(_problems(config, root)))
     except RecursionError:
         problems = ["a block holds itself by a YAML anchor; write it out"]
     if problems:

@@ -29,16 +29,22 @@ class Settings:
     """The provider's settings.
 
     Attributes:
-        model: as the server calls it.
-        base_url: see `Chat`; ``timeout``, ``max_retries``, ``max_reply_bytes`` and ``structured`` too.
-        temperature: of sampling; None leaves it to the server, as some models demand.
-        seed: of sampling, one more for each further sample; None leaves it out.
-        samples: conversations. Several of them show how stable the answer is; they want a temperature above 0.
-        max_rounds: see `Conversation`; ``max_repairs`` and ``names_per_request`` too.
-        max_tokens: most tokens of one reply; None leaves it to the server.
-        options: further fields of the request that a server knows, such as Ollama's ``options: {num_ctx: 8192}``.
-        prompts: file of templates; None: the one that comes with PCC.
-        descriptions: YAML file, class name → one line about it.
+        model: the server's name of the model.
+        base_url: URL of the server; None: ``OPENAI_BASE_URL``, else OpenAI.
+        temperature: sampling temperature; None: the server's, as some models demand.
+        seed: sampling seed, +1 for each further sample; None: not sent.
+        samples: independent conversations, to see how stable the answer is; use a temperature above 0.
+        max_rounds: refinement rounds.
+        max_repairs: how often an invalid answer is sent back.
+        names_per_request: longer class lists are split into several requests.
+        max_tokens: limit of a reply; None: the server's.
+        timeout: read timeout; an attempt as a whole may take twice as long.
+        max_retries: retries after HTTP 408, 409, 429, 5xx and broken connections.
+        max_reply_bytes: limit of one HTTP body.
+        structured: ``auto`` requests JSON by schema until the server refuses it.
+        options: extra request fields, such as Ollama's ``options: {num_ctx: 8192}``.
+        prompts: file of prompt templates; None: the packaged ones.
+        descriptions: YAML file, class name → one line of description.
     """
 
     model: Text

@@ -9,6 +9,10 @@ from pcc.runtime.settings import Seed
 def propose(task: Task, *, seed: Seed = 0) -> Proposal:
     """Shuffle the names over clusters as large as the taxonomy's; the same seed gives the same clusters.
 
+    Args:
+        task: the names to partition.
+        seed: seed of the shuffle.
+
     Raises:
         InputError: the data set has no taxonomy to take the sizes from.
     """
