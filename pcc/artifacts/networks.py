@@ -87,7 +87,8 @@ def rebuilt(build: Callable[[], N], path: Path, remedy: str | None = None) -> N:
             network = build()
     except InputError as error:
         more = f" ({len(error.problems) - 1} more faults)" if len(error.problems) > 1 else ""
-        raise InputError(f"{path.parent}: {shortened(error.problems[0])}{more}") from error
+        fault = shortened(error.problems[0].removesuffix(f"; {remedy}"))
+        raise InputError(f"{path.parent}: {fault}{more}; {remedy}") from error
     except Exception as error:  # libraries answer nonsense settings with whatever comes
         raise InputError(f"{path.parent}: the network cannot be built ({reason(error)}); {remedy}") from error
     load_weights(network, read_weights(path, remedy), path, remedy)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pcc.artifacts.maps import Maps
-from pcc.artifacts.networks import read_description
+from pcc.artifacts.networks import read_description, read_object, rerun
 from pcc.data.images import Picture, as_rgb
 from pcc.data.tensors import image_tensor
 from pcc.localizations.cam import Localization
@@ -16,7 +16,6 @@ from pcc.methods.loading import load_classifier
 from pcc.models.backbones import Backbone
 from pcc.models.folding import fold_batch_norms
 from pcc.runtime.errors import InputError, call_with
-from pcc.runtime.files import read_json
 from pcc.runtime.hardware import Precision, autocast, device, keep_freed_memory, resolve_precision
 from pcc.runtime.plugins import load_attribute
 
@@ -142,7 +141,10 @@ def _trained_size(folder: Path) -> int:
     file = folder / "provenance.json"
     if not file.is_file():
         raise InputError(f"{file}: not found, so the training's image size is unknown; set image_size")
-    return int(read_json(file)["settings"]["training"]["image_size"])
+    try:
+        return int(read_object(file, rerun(folder))["settings"]["training"]["image_size"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{file}: the training's image size is missing; set image_size, or {rerun(folder)}") from error
 
 
 def _fold_batch_norms(localization: Localization) -> None:

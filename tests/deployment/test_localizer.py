@@ -51,3 +51,14 @@ def test_a_folder_without_a_classifier_or_its_provenance_is_one_line(
     with pytest.raises(InputError, match=r"provenance.json: not found, .*; set image_size"):
         Localizer.load(copy)
     assert Localizer.load(copy, image_size=32).input_size((9, 9)) == (32, 32)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"settings": 3}', '{"settings": {"training": {"image_size": "x"}}}']
+)
+def test_a_damaged_provenance_is_one_line(example_models: dict[str, Path], tmp_path: Path, content: str) -> None:
+    shutil.copytree(example_models["classifier"], tmp_path / "classifier")
+    (tmp_path / "classifier/provenance.json").write_text(content)
+    with pytest.raises(InputError, match=r"provenance\.json: .*rerun train") as caught:
+        Localizer.load(tmp_path / "classifier")
+    assert len(caught.value.problems) == 1
