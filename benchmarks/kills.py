@@ -156,7 +156,7 @@ def rerun(command: list[str], output: Path) -> dict[str, str]:
 def kill(command: list[str], victim: str, rng: random.Random, seconds: float) -> tuple[bool, float, bool]:
     """Whether a process was killed before the end, how long the job took to end then, and whether with one line."""
     process = start(command)
-    wait = rng.uniform(0.2, 1.0) * seconds if victim == "job" else rng.uniform(0.0, 0.3) * seconds
+    wait = rng.uniform(0.2, 1.0) * seconds if victim == "job" else rng.uniform(0.0, 0.1) * seconds
     if victim == "worker":
         while not (found := children(process.pid)) and process.poll() is None:
             time.sleep(0.01)
