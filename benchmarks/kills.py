@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +65,11 @@ def content(path: Path) -> dict[str, str]:
 
 
 def children(pid: int) -> list[int]:
-    try:
-        listed = [(task / "children").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-    return [int(child) for text in listed for child in text.split()]
+    found = []
+    for task in Path("/proc").glob(f"{pid}/task/*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # threads come and go
+            found += [int(child) for child in task.read_text().split()]
+    return found
 
 
 def start(command: list[str], limit: int | None = None) -> "subprocess.Popen[str]":
