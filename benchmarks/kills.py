@@ -64,11 +64,14 @@ def content(path: Path) -> dict[str, str]:
     return {f.name: digest(f) for f in files if "provenance" not in f.name and "tfevents" not in f.name}
 
 
-def children(pid: int) -> list[int]:
+def workers(pid: int) -> list[int]:
+    """Forks of a process: children with its command line, unlike the programs that it runs for a moment."""
     found = []
     for task in Path("/proc").glob(f"{pid}/task/*/children"):
-        with suppress(FileNotFoundError, ProcessLookupError):  # threads come and go
-            found += [int(child) for child in task.read_text().split()]
+        with suppress(FileNotFoundError, ProcessLookupError):  # threads and processes come and go
+            for child in task.read_text().split():
+                if Path(f"/proc/{child}/cmdline").read_bytes() == Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(int(child))
     return found
 
 
@@ -131,9 +134,9 @@ def main() -> None:
             equal, late, lines, slowest = equal + same, late + (not killed), lines + one_line, max(slowest, took)
             what = "killed" if killed else "had ended"
             print(f"{number}: {victim} of {stage} {what}, {took:.1f} s: {'equal' if same else 'DIFFERENT'}", flush=True)
-        workers = victims.count("worker")
-        print(f"{len(victims)} kills, {workers} of loaders or workers, {late} too late: {equal} equal afterwards")
-        print(f"{lines} of {workers} in one line with exit code 1; slowest end {slowest:.1f} s", flush=True)
+        count = victims.count("worker")
+        print(f"{len(victims)} kills, {count} of loaders or workers, {late} too late: {equal} equal afterwards")
+        print(f"{lines} of {count} in one line with exit code 1; slowest end {slowest:.1f} s", flush=True)
         equal = lines = 0
         for number in range(given.full):
             todo = list(jobs(folder / f"full{number}", folder / "whole", data))
@@ -159,12 +162,12 @@ def kill(command: list[str], victim: str, rng: random.Random, seconds: float) ->
     process = start(command)
     wait = rng.uniform(0.2, 1.0) * seconds if victim == "job" else rng.uniform(0.0, 0.1) * seconds
     if victim == "worker":
-        while not (found := children(process.pid)) and process.poll() is None:
+        while not (found := workers(process.pid)) and process.poll() is None:
             time.sleep(0.01)
     time.sleep(wait)
     target = process.pid
     if victim == "worker":
-        found = children(process.pid)
+        found = workers(process.pid)
         target = rng.choice(found) if found else 0
     begun = time.monotonic()
     killed = bool(target) and process.poll() is None
