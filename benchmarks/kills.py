@@ -66,12 +66,12 @@ def content(path: Path) -> dict[str, str]:
 
 def workers(pid: int) -> list[int]:
     """Forks of a process: children with its command line, unlike the programs that it runs for a moment."""
-    found = []
+    found: list[int] = []
+    command = Path(f"/proc/{pid}/cmdline")
     for task in Path("/proc").glob(f"{pid}/task/*/children"):
         with suppress(FileNotFoundError, ProcessLookupError):  # threads and processes come and go
-            for child in task.read_text().split():
-                if Path(f"/proc/{child}/cmdline").read_bytes() == Path(f"/proc/{pid}/cmdline").read_bytes():
-                    found.append(int(child))
+            started = task.read_text().split()
+            found += [int(n) for n in started if Path(f"/proc/{n}/cmdline").read_bytes() == command.read_bytes()]
     return found
 
 
