@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +64,15 @@ def content(path: Path) -> dict[str, str]:
     return {f.name: digest(f) for f in files if "provenance" not in f.name and "tfevents" not in f.name}
 
 
-def children(pid: int) -> list[int]:
-    try:
-        listed = [(task / "children").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-    return [int(child) for text in listed for child in text.split()]
+def workers(pid: int) -> list[int]:
+    """Forks of a process: children with its command line, unlike the programs that it runs for a moment."""
+    found: list[int] = []
+    command = Path(f"/proc/{pid}/cmdline")
+    for task in Path("/proc").glob(f"{pid}/task/*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # threads and processes come and go
+            started = task.read_text().split()
+            found += [int(n) for n in started if Path(f"/proc/{n}/cmdline").read_bytes() == command.read_bytes()]
+    return found
 
 
 def start(command: list[str], limit: int | None = None) -> "subprocess.Popen[str]":
@@ -130,9 +134,9 @@ def main() -> None:
             equal, late, lines, slowest = equal + same, late + (not killed), lines + one_line, max(slowest, took)
             what = "killed" if killed else "had ended"
             print(f"{number}: {victim} of {stage} {what}, {took:.1f} s: {'equal' if same else 'DIFFERENT'}", flush=True)
-        workers = victims.count("worker")
-        print(f"{len(victims)} kills, {workers} of loaders or workers, {late} too late: {equal} equal afterwards")
-        print(f"{lines} of {workers} in one line with exit code 1; slowest end {slowest:.1f} s", flush=True)
+        count = victims.count("worker")
+        print(f"{len(victims)} kills, {count} of loaders or workers, {late} too late: {equal} equal afterwards")
+        print(f"{lines} of {count} in one line with exit code 1; slowest end {slowest:.1f} s", flush=True)
         equal = lines = 0
         for number in range(given.full):
             todo = list(jobs(folder / f"full{number}", folder / "whole", data))
@@ -156,14 +160,14 @@ def rerun(command: list[str], output: Path) -> dict[str, str]:
 def kill(command: list[str], victim: str, rng: random.Random, seconds: float) -> tuple[bool, float, bool]:
     """Whether a process was killed before the end, how long the job took to end then, and whether with one line."""
     process = start(command)
-    wait = rng.uniform(0.2, 1.0) * seconds if victim == "job" else rng.uniform(0.0, 0.3) * seconds
+    wait = rng.uniform(0.2, 1.0) * seconds if victim == "job" else rng.uniform(0.0, 0.1) * seconds
     if victim == "worker":
-        while not (found := children(process.pid)) and process.poll() is None:
+        while not (found := workers(process.pid)) and process.poll() is None:
             time.sleep(0.01)
     time.sleep(wait)
     target = process.pid
     if victim == "worker":
-        found = children(process.pid)
+        found = workers(process.pid)
         target = rng.choice(found) if found else 0
     begun = time.monotonic()
     killed = bool(target) and process.poll() is None
