@@ -73,9 +73,10 @@ class Backbone(nn.Module):
             self.network.eval()
             try:
                 grid = self(torch.zeros(1, 3, side, side))
-            except (RuntimeError, AssertionError) as error:
+            except (RuntimeError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
                 raise InputError(
-                    f"backbone.name: {name} supports only one image size, or has no grid features; use another network"
+                    f"backbone.name: {name} supports only one image size, or has no grid features or not these levels "
+                    "and settings; change them, or use another network"
                 ) from error
         self.dim, self.stride = grid.shape[1], side // grid.shape[2]
 
