@@ -152,7 +152,7 @@ def test_images_without_a_tag(tmp_path: Path) -> None:
 def test_settings_that_will_not_do(tmp_path: Path) -> None:
     draw_photos(tmp_path / "photos", 20, "csv")
     assert "--name: 'a/b' names a folder" in problems(tmp_path / "photos", name="a/b")[0]
-    assert "val_share: 2.0 is not between 0 and 1" in problems(tmp_path / "photos", val_share=2.0)[0]
+    assert "val_share: 2.0 is not allowed; a number from 0 to 1" in problems(tmp_path / "photos", val_share=2.0)[0]
     assert "split val is empty; give it an image, or split otherwise" in problems(tmp_path / "photos", val_share=0.0)[0]
 
 
