@@ -15,13 +15,9 @@ from torch.nn import functional
 
 from pcc.artifacts.networks import read_weights
 from pcc.runtime.errors import InputError, reason
+from pcc.runtime.ranges import NOT_OF_A_NETWORK
 from pcc.runtime.settings import Architecture, File, Fraction, SettingsOf, Text, limits
 
-# Arguments of timm.create_model that open files, fetch weights, or make something else than an encoder.
-FORBIDDEN = (
-    "cache_dir", "checkpoint_path", "exportable", "features_only", "in_chans", "model_name", "no_jit", "num_classes",
-    "out_indices", "pretrained", "scriptable",
-)  # fmt: skip
 BackboneSettings = Annotated[dict[str, Any], SettingsOf("pcc.models.backbones:Backbone")]
 Level = Annotated[int, limits(ge=-100, le=100)]
 Deviation = Annotated[float, limits(ge=0.001, le=10)]
@@ -79,14 +75,10 @@ class Backbone(nn.Module):
             self.network.eval()
             try:
                 grid = self(torch.zeros(1, 3, side, side))
-            except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
-                if self.levels is not None:
-                    raise InputError(
-                        f"backbone.levels: invalid value {self.levels} for {name} ({reason(error)}); correct it or "
-                        "use another network"
-                    ) from error
+            except (RuntimeError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
                 raise InputError(
-                    f"backbone.name: {name} supports only one image size, or has no grid features; use another network"
+                    f"backbone.name: {name} supports only one image size, or has no grid features or not these levels "
+                    "and settings; change them, or use another network"
                 ) from error
         self.dim, self.stride = grid.shape[1], side // grid.shape[2]
 
@@ -262,7 +254,7 @@ def _create(name: str, pretrained: bool, settings: dict[str, Any]) -> nn.Module:
         near = difflib.get_close_matches(name, known, n=5)
         raise InputError(f"backbone.name: timm has no '{name}'; similar: {', '.join(near) or 'see timm.list_models()'}")
     for key in settings:
-        if key in FORBIDDEN or key.startswith("pretrained_"):
+        if key in NOT_OF_A_NETWORK:
             raise InputError(
                 f"backbone.settings: {key} is not allowed; set backbone.weights to a safetensors file or hub"
             )

@@ -140,7 +140,8 @@ def call_with(function: Callable[..., T], settings: Any, where: str, **fixed: An
     """Call ``function(**fixed, **settings)`` after checking every setting against its signature.
 
     Settings whose type is a dataclass, or a list of one, are checked in the same way, and so are those that
-    `SettingsOf` marks. Nothing is converted but whole numbers to floating-point ones.
+    `SettingsOf` marks. Nothing is converted but whole numbers to floating-point ones, and the text
+    ``1e-3``, as which YAML reads a number.
 
     Args:
         function: what the settings configure; its keyword names are the allowed keys.

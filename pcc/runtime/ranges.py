@@ -10,7 +10,11 @@ from typing import Any
 LONGEST = 60  # characters of a value that a message shows
 DEEPEST = 5  # levels of a block that is passed on
 STRIDES = (4, 8, 16, 32)
-LOADING = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "features_only"}
+# Arguments of timm.create_model that open files, fetch weights, or make something else than an encoder.
+NOT_OF_A_NETWORK = {
+    "cache_dir", "checkpoint_path", "exportable", "features_only", "in_chans", "model_name", "no_jit", "num_classes",
+    "out_indices", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "scriptable",
+}  # fmt: skip
 
 
 def is_one_line(text: Any, _: bool) -> bool:
@@ -56,7 +60,7 @@ def is_architecture(settings: Any, largest: int) -> bool:
     numbers = [n for value in settings.values() for n in (value if isinstance(value, list | tuple) else [value])]
     negative = any(isinstance(number, int | float) and number < 0 for number in numbers)
     stride = settings.get("output_stride", 32)
-    loads = LOADING & {key for key in settings if isinstance(key, str)}
+    loads = NOT_OF_A_NETWORK & {key for key in settings if isinstance(key, str)}
     return is_plain(settings, largest) and not negative and not loads and type(stride) is int and stride in STRIDES
 
 

@@ -20,6 +20,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     PydanticSchemaGenerationError,
     TypeAdapter,
+    ValidationError,
 )
 from pydantic_core import CoreSchema, core_schema
 
@@ -28,6 +29,7 @@ from pcc.runtime.ranges import KEYWORDS
 T = TypeVar("T")
 
 # No conversion between text, numbers and booleans; no NaN, no infinity.
+EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?e[-+]?\d+", re.IGNORECASE)  # numbers that YAML 1.1 reads as text
 STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 
 
@@ -138,7 +140,14 @@ class Signature:
         if key not in self._adapters:
             self._adapters[key] = _adapter(self.hints[key]) if key in self.hints else None
         adapter = self._adapters[key]
-        return value if adapter is None else adapter.validate_python(value)
+        if adapter is None:
+            return value
+        try:
+            return adapter.validate_python(value)
+        except ValidationError:
+            if isinstance(value, str) and EXPONENT.fullmatch(value):
+                return adapter.validate_python(float(value))
+            raise
 
 
 @cache

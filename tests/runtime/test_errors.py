@@ -33,7 +33,7 @@ def stage(
 
 
 def test_settings_arrive_by_name_in_their_types() -> None:
-    assert call_with(stage, {"size": 3, "lr": 1, "sizes": [1, 2]}, "x", path="p") == ("p", 3, "a", 1.0, (1, 2))
+    assert call_with(stage, {"size": 3, "lr": "1e-3", "sizes": [1, 2]}, "x", path="p") == ("p", 3, "a", 0.001, (1, 2))
 
 
 def test_all_faults_are_told_at_once() -> None:
@@ -166,7 +166,9 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("rate", math.nan, "rate: nan"),
     ("rate", math.inf, "rate: inf"),
     ("rate", False, "rate: false"),
-    ("rate", "1e-3", "rate: '1e-3'"),
+    ("rate", "0.1", "rate: '0.1'"),
+    ("rate", "1e-3x", "rate: '1e-3x'"),
+    ("rate", "1e99", "rate: '1e99'"),
     ("share", 1.01, "share: 1.01 is not allowed; a number from 0 to 1 or null"),
     ("flip", 1, "flip: 1 is not allowed; true or false"),
     ("flip", "yes", "flip: 'yes'"),
