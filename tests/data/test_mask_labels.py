@@ -261,6 +261,6 @@ def test_damaged_masks_are_one_line_each(tmp_path: Path) -> None:
 def test_masks_that_went_through_jpeg(tmp_path: Path) -> None:
     blurred = np.linspace(0, 200, 54).astype(np.uint8).reshape(6, 9)
     data = data_set(tmp_path, [(1,)], [(1,)])
-    Image.fromarray(blurred).save(tmp_path / "i00.png", "JPEG")
+    Image.fromarray(blurred).save(tmp_path / "i00.png")
     problem = find_problems(data)[0]
     assert "so many values come from JPEG" in problem and len(problem) < 350

@@ -61,7 +61,10 @@ def test_tables_come_back(tmp_path: Path) -> None:
 def test_a_manifest_comes_back(tmp_path: Path) -> None:
     classes = tuple(name for name in (*FORMULAS, *PLAIN) if name.strip() == name != "" and ";" not in name)
     record = Record("-x", Path("-folder/=a.png"), (), None, "train", "000")
-    records = [replace(record, image_id=f"{name}x", labels=(name, classes[n - 1])) for n, name in enumerate(classes)]
+    records = [
+        replace(record, image_id=f"{name}x".replace("/", "÷"), labels=(name, classes[n - 1]))
+        for n, name in enumerate(classes)
+    ]
     Manifest(Dataset("toy", classes), tuple(records)).write(tmp_path)
     found = Manifest.read(tmp_path / "manifest.csv").records
     assert [(r.image_id, r.image, r.labels) for r in found] == [(r.image_id, r.image, r.labels) for r in records]

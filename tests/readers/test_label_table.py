@@ -113,10 +113,6 @@ ROWS: dict[str, tuple[str, str]] = {
         "image\ttags\na.jpg\nb.jpg\tdog\n",
         "line 2: row does not have 2 cells; quote cells that contain a tab",
     ),
-    "too long a name": (
-        f"image,tags\n{'x' * 5000},cat\nb.jpg,dog\n",
-        "line 2: no file can be called so (File name too long)",
-    ),
     "no escape": ("image,tags\na.jpg,['\\x']\nb.jpg,dog\n", "line 2: \"['\\\\x']\" is not a list that can be read"),
     "case": ("image,tags\na.jpg,cat\nb.jpg,Cat;dog\n", "labels 'Cat' (1) and 'cat' (1) differ only in case"),
     "blanks": ("image,tags\na.jpg,big cat\nb.jpg,big  cat\n", "differ only in case, blanks or Unicode form"),

@@ -13,6 +13,7 @@ import pytest
 
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import atomic_path, digest, locked, publish, resumable_directory, write_json
+from pcc.runtime.ownership import claimed
 
 
 def test_atomic_path_leaves_the_old_file_when_the_block_fails(tmp_path: Path) -> None:
@@ -58,9 +59,10 @@ WRITER = """
 import sys
 from pathlib import Path
 from pcc.runtime.files import publish, resumable_directory
+from pcc.runtime.ownership import claimed
 
 path = Path(sys.argv[1])
-with resumable_directory(path, {"a": int(sys.argv[2])}) as work:
+with claimed(path, "train", "folder"), resumable_directory(path, {"a": int(sys.argv[2])}) as work:
     (work / "part").write_text("x")
     print("begun", flush=True)
     sys.stdin.readline()
@@ -85,14 +87,13 @@ def writer() -> Iterator[Callable[[Path, int], "subprocess.Popen[str]"]]:
         process.communicate()
 
 
-@pytest.mark.parametrize("key", [1, 2])
 @pytest.mark.parametrize("name", ["classifier", "000.safetensors", "with space"])
-def test_a_second_process_on_an_artifact_is_one_line(tmp_path: Path, writer: Any, name: str, key: int) -> None:
+def test_a_second_process_on_an_artifact_is_one_line(tmp_path: Path, writer: Any, name: str) -> None:
     """Whether its settings are the same or not; the first is undisturbed."""
     path = tmp_path / "new" / name
     first = writer(path, 1)
     line = f"is being written by process {first.pid} on {socket.gethostname()} since .*; wait for it or stop it$"
-    with pytest.raises(InputError, match=line), resumable_directory(path, {"a": key}):
+    with pytest.raises(InputError, match=line), claimed(path, "train", "folder"):
         pass
     first.communicate("go on\n", timeout=60)
     assert first.returncode == 0
@@ -104,14 +105,14 @@ def test_the_lock_of_a_killed_process_holds_nobody_up(tmp_path: Path, writer: An
     first = writer(path, 1)
     first.kill()
     first.wait()
-    with resumable_directory(path, {"a": 1}) as work:
+    with claimed(path, "train", "folder"), resumable_directory(path, {"a": 1}) as work:
         assert (work / "part").exists(), "and its work is taken up"
     assert not list(tmp_path.iterdir())
 
 
 def test_artifacts_side_by_side_do_not_wait_for_each_other(tmp_path: Path, writer: Any) -> None:
     writer(tmp_path / "000", 1)
-    with resumable_directory(tmp_path / "001", {"a": 1}):
+    with claimed(tmp_path / "001", "train", "folder"):
         pass
 
 
@@ -137,6 +138,6 @@ def test_a_file_system_without_locks_is_noted(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "lockf", lockf)
-    with caplog.at_level("INFO"), resumable_directory(tmp_path / "out", {"a": 1}):
+    with caplog.at_level("INFO"), locked(tmp_path / "out"):
         pass
     assert "this file system has no locks" in caplog.text and not list(tmp_path.iterdir())

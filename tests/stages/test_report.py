@@ -261,7 +261,7 @@ def test_any_name_is_drawn_and_written(
         write_json(tmp_path / f"{name}/metrics.json", stored)
     for name in ("$a^{$", "=b"):
         clusters = [{"name": f"{n} {member}", "members": [member]} for n, member in enumerate(NAMES)]
-        samples = [{"clusters": clusters}, {"clusters": clusters}] if name == "=b" else []
+        samples = [{"clusters": {c["name"]: c["members"] for c in clusters}}] * 2 if name == "=b" else []
         write_json(
             tmp_path / f"clusters/{name}/clusters.json", {"clusters": clusters, "samples": samples, "agreement": 1.0}
         )

@@ -17,6 +17,7 @@ ENVIRONMENTS = [ROOT / "environment.yml", *sorted((ROOT / "workflow/envs").glob(
 # conda's names, where they are not PyPI's.
 PYPI_NAMES = {"pytorch": "torch", "snakemake-minimal": "snakemake"}
 UNPINNED = {"python", "pip", "cxx-compiler"}
+PART_OF = {"pydantic_core": "pydantic"}  # which asks for one version of it
 
 
 def canonical(name: str) -> str:
@@ -109,6 +110,7 @@ def third_party(module: str) -> set[str]:
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module.split(".")[0])
+    names = {PART_OF.get(name, name) for name in names}
     return names - sys.stdlib_module_names - {"pcc"}
 
 

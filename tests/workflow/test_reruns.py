@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from settings import CLIP, CRF, METHOD, MODEL, TRAINING
 
 pytestmark = pytest.mark.slow
 
@@ -21,10 +22,10 @@ CONFIG = {
     "dataset": {"name": "toy", "format": "shapes", "shards": {"train": 2, "val": 1}},
     "scoring": {"clusters": "taxonomy"},
     "clusters": {"taxonomy": {}, "none": {}, "llm": {"provider": "openai", "model": "parrot"}},
-    "methods": {"pcc": {"clusters": "taxonomy", "model": {"top_k": 6}}, "cam": {}},
+    "methods": {"pcc": {"clusters": "taxonomy", "model": {**MODEL, "top_k": 6}, "training": TRAINING}, "cam": METHOD},
     "localizations": {"cam": {"image_size": 96}, "iscam": {"image_size": 96}},
-    "refinements": {"argmax": {}, "crf": {"iterations": 10}},
-    "segmenters": {"light": {"type": "light_head"}},
+    "refinements": {"argmax": {}, "crf": CRF},
+    "segmenters": {"light": {"type": "light_head", **METHOD}},
     "experiments": [
         {"method": "cam", "localization": "cam", "refinement": "crf"},
         {"method": "pcc", "localization": "iscam", "refinement": "argmax"},
@@ -111,7 +112,7 @@ def test_experiments_share_what_they_have_in_common(finished: Project) -> None:
 
 def test_a_prompt_asks_the_language_model_again_and_nothing_else_does(edited: Project) -> None:
     """A classifier of its own shows what follows."""
-    methods = {**CONFIG["methods"], "asked": {"type": "pcc", "clusters": "llm"}}
+    methods = {**CONFIG["methods"], "asked": {"type": "pcc", "clusters": "llm", **METHOD}}
     experiments = [*CONFIG["experiments"], {"method": "asked", "localization": "cam"}]
     edited.configure(CONFIG | {"methods": methods, "experiments": experiments})
     assert "train: results/toy/asked" in " ".join(edited.pending()), "a new experiment runs on finished results"
@@ -126,7 +127,7 @@ def test_a_prompt_asks_the_language_model_again_and_nothing_else_does(edited: Pr
 
 
 def test_a_walk_brings_its_boundaries_and_the_masks_they_are_learned_from(edited: Project) -> None:
-    walk = {"type": "random_walk", "beta": 8, "boundary": {"labels": "crf", "model": {"width": 8}, "training": {}}}
+    walk = {"type": "random_walk", "beta": 8, "boundary": {"labels": "crf", "model": MODEL, "training": TRAINING}}
     experiment = {"method": "pcc", "localization": "cam", "refinement": "walk"}
     changes = {
         "refinements": {**CONFIG["refinements"], "walk": walk},
@@ -137,7 +138,7 @@ def test_a_walk_brings_its_boundaries_and_the_masks_they_are_learned_from(edited
     run = "results/toy/pcc/seed-0/cam"
     called = {call["stage"]: call for call in calls(edited)}
     assert called["train_boundary"]["--masks"] == [f"{run}/crf/pseudo_masks/{shard}" for shard in ("000", "001")]
-    assert json.loads(called["train_boundary"]["--settings"][0]) == {"model": {"width": 8}, "training": {}}
+    assert json.loads(called["train_boundary"]["--settings"][0]) == {"model": MODEL, "training": TRAINING}
     assert called["boundaries"]["--network"] == [f"{run}/walk/boundary"]
     masks = [c for c in calls(edited) if c["--output"][0].startswith(f"{run}/walk/pseudo_masks")]
     for call in masks:
@@ -150,13 +151,14 @@ def test_a_walk_brings_its_boundaries_and_the_masks_they_are_learned_from(edited
 
 def test_methods_begin_with_others_and_prompts_are_learned_once(edited: Project) -> None:
     def config(weight: float) -> dict[str, Any]:
+        semples = {"type": "semples", "model": {"clip": CLIP}, "training": TRAINING}
         methods = {
             **CONFIG["methods"],
-            "prompts": {"type": "semples", "after": {"generator": "pcc"}, "nouns": "resources/nouns.txt"},
+            "prompts": {**semples, "after": {"generator": "pcc"}, "nouns": "resources/nouns.txt"},
             "refined": {
-                "type": "semples",
+                **semples,
                 "after": {"generator": "pcc", "prompts": "prompts"},
-                "model": {"refine_weight": weight},
+                "model": {"clip": CLIP, "refine_weight": weight},
             },
         }
         experiment = {"method": "refined", "localization": "cam", "refinement": "crf"}
@@ -190,7 +192,7 @@ def test_methods_begin_with_others_and_prompts_are_learned_once(edited: Project)
 def test_stages_are_handed_their_slice_of_the_configuration(finished: Project) -> None:
     by_stage = {call["stage"]: call for call in calls(finished)}
     trained = [json.loads(c["--settings"][0]) for c in calls(finished) if c["stage"] == "train"]
-    assert {"type": "pcc", "model": {"top_k": 6}, "training": {}} in trained
+    assert {"type": "pcc", "model": {**MODEL, "top_k": 6}, "training": TRAINING} in trained
     assert json.loads(by_stage["prepare"]["--settings"][0])["shards"] == {"train": 2, "val": 1}
     segmenters = [c for c in calls(finished) if c["stage"] == "train_segmenter"]
     weak, full = sorted(segmenters, key=lambda call: "--supervision" in call)
@@ -277,9 +279,9 @@ def test_a_configfile_stands_alone(edited: Project, tmp_path: Path) -> None:
     ("failing", "change"),
     [
         ("prepare", {"dataset": {**CONFIG["dataset"], "settings": {"seed": 1}}}),
-        ("train", {"methods": {**CONFIG["methods"], "cam": {"training": {"batch_size": 3}}}}),
+        ("train", {"methods": {**CONFIG["methods"], "cam": {**METHOD, "training": {**TRAINING, "batch_size": 3}}}}),
         ("localize", {"localizations": {**CONFIG["localizations"], "cam": {"image_size": 95}}}),
-        ("pseudo_masks", {"refinements": {**CONFIG["refinements"], "crf": {"iterations": 9}}}),
+        ("pseudo_masks", {"refinements": {**CONFIG["refinements"], "crf": {**CRF, "iterations": 9}}}),
     ],
 )
 def test_what_failed_is_run_again_though_all_that_follows_is_there(

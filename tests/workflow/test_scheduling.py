@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from scheduling import without_needless_rounds
+from settings import METHOD
 
 ROOT = Path(__file__).parents[2]
 SHARDS = 24
@@ -16,7 +17,7 @@ CONFIG = {
     "dataset": {"name": "toy", "format": "shapes", "shards": {"train": SHARDS, "val": 1}},
     "scoring": {"splits": []},
     "clusters": {"none": {}},
-    "methods": {"cam": {}},
+    "methods": {"cam": METHOD},
     "localizations": {"cam": {"image_size": 96}},
     "refinements": {"argmax": {}},
     "experiments": [{"method": "cam", "localization": "cam", "refinement": "argmax"}],
