@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pcc.deployment.predictor import Prediction
 from pcc.ids import BACKGROUND, IGNORE
-from pcc.runtime.errors import InputError
+from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.files import read_object
 from pcc.runtime.ranges import shown
 
@@ -81,6 +82,14 @@ def _fault(value: Any, key: str = "", depth: int = 0) -> str | None:
     return f"{shown(key)} must be at most {LARGEST_NUMBER}, not {shown(value)}"
 
 
+def _prediction(settings: dict[str, Any]) -> dict[str, Any]:
+    """All settings of `Prediction`, those that are not given by default."""
+    try:
+        return vars(call_with(Prediction, settings, "prediction"))
+    except InputError as error:
+        raise ValueError(error.problems[0]) from error
+
+
 def _first(faults: Iterable[str | None]) -> str | None:
     return next((fault for fault in faults if fault), None)
 
@@ -90,8 +99,6 @@ Side = Annotated[int, Field(ge=1, le=16_384)]
 Multiple = Annotated[int, Field(ge=1, le=1024)]
 Batch = Annotated[int, Field(ge=1, le=1024)]
 Positive = Annotated[float, Field(gt=0)]
-Sigma = Annotated[float, Field(gt=0, le=10_000)]
-Weight = Annotated[float, Field(ge=0, le=10_000)]
 Byte = Annotated[int, Field(ge=0, le=255)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Classes = Annotated[list[Line], Field(min_length=2, max_length=IGNORE), AfterValidator(_distinct)]
@@ -100,38 +107,6 @@ Channels = Annotated[list[float], Field(min_length=3, max_length=3)]
 
 class _Checked(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Smoothness(_Checked):
-    """Smoothness kernel of a CRF."""
-
-    sxy: Sigma
-    weight: Weight
-
-
-class Appearance(Smoothness):
-    """Appearance kernel of a CRF."""
-
-    srgb: Sigma
-
-
-class Crf(_Checked):
-    """Settings of `pcc.refine.crf.dense_crf`."""
-
-    iterations: Annotated[int, Field(ge=0, le=1000)]
-    gaussian: Smoothness
-    bilateral: Appearance
-    engine: Literal["auto", "compiled", "pydensecrf2"] = "auto"
-
-
-class Predicting(_Checked):
-    """Settings of `pcc.deployment.predictor.Prediction`."""
-
-    image_size: Side | None = None
-    scales: Annotated[list[Annotated[float, Field(gt=0, le=16)]], Field(min_length=1, max_length=64)] = [1.0]
-    flip: bool = True
-    crf: Crf | None = None
-    precision: Literal["no", "bf16", "fp16", "auto"] = "no"
 
 
 class Tensor(_Checked):
@@ -182,7 +157,7 @@ class ModelConfig(_Checked):
     palette: Annotated[list[Annotated[list[Byte], Field(min_length=3, max_length=3)]], Field(max_length=256)]
     multiple_of: Multiple
     normalisation: Normalisation
-    prediction: Predicting
+    prediction: Annotated[dict[str, Any], AfterValidator(_prediction)]
     prediction_from: Line
     onnx: OnnxFile | None
     digests: dict[str, Sha256]
@@ -228,6 +203,6 @@ def checked(kind: type[C], values: Any, where: str, remedy: str) -> C:
         first, *others = error.errors(include_url=False)
         place = ".".join(ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in first["loc"])
         given = "" if first["type"] in ("missing", "value_error") else f", not {shown(first['input'])}"
-        fault = first["msg"].removeprefix("Value error, ")
+        fault = first["msg"].removeprefix("Value error, ").removeprefix(f"{place}.")
         more = f" ({len(others)} more faults)" if others else ""
         raise InputError(f"{where}: {f'{place:.100}: ' if place else ''}{fault}{given}{more}; {remedy}") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pcc.artifacts.networks import DESCRIPTION, WEIGHTS, read_description, rebuilt
-from pcc.deployment.model_config import CONFIG, MODEL, ONNX, REMEDY, OnnxFile, Predicting, checked, read_config
+from pcc.deployment.model_config import CONFIG, MODEL, ONNX, REMEDY, OnnxFile, read_config
 from pcc.deployment.onnx import OnnxNetwork
 from pcc.deployment.predictor import Network, Prediction, Predictor
 from pcc.ids import BACKGROUND
@@ -16,7 +16,7 @@ from pcc.runtime.files import digest, read_object
 from pcc.runtime.hardware import device as best_device
 from pcc.runtime.progress import log
 
-DEFAULTS = Predicting().model_dump()
+DEFAULTS = vars(Prediction())
 REPREDICT, REEVALUATE = "rerun segment", "rerun evaluate"
 
 
@@ -150,11 +150,10 @@ def _known(stored: Any, file: Path, remedy: str) -> dict[str, Any]:
     if not isinstance(stored, dict):
         raise InputError(f"{file}: settings of the prediction are missing; {remedy}")
     settings = {key: value for key, value in stored.items() if key in DEFAULTS}
-    return _with_defaults(checked(Predicting, settings, f"{file}: settings", remedy))
-
-
-def _with_defaults(stored: Predicting) -> dict[str, Any]:
-    return {**DEFAULTS, **stored.model_dump(exclude_unset=True)}
+    try:
+        return vars(call_with(Prediction, settings, f"{file}: settings"))
+    except InputError as error:
+        raise InputError(f"{error.problems[0]}; {remedy}") from error
 
 
 def _from_results(folder: Path) -> Model:
@@ -182,7 +181,7 @@ def _exported(folder: Path) -> Model:
     return Model(
         folder,
         tuple(config.classes),
-        _with_defaults(config.prediction),
+        config.prediction,
         lambda: rebuilt(build, folder / MODEL, REMEDY),
         folder / MODEL,
         config.onnx,

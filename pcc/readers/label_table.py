@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from pcc.data.tables import unguarded
 from pcc.runtime.errors import InputError, name_some
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -98,7 +99,7 @@ def read_label_table(path: Path, columns: Collection[str] = ()) -> LabelTable:
                 quote = f"quote cells that contain a {DELIMITERS.get(sign, sign)}"
                 problems.append(f"{path} line {line}: row does not have {len(header)} cells; {quote}")
             else:
-                rows.append((line, dict(zip(header, cells, strict=True))))
+                rows.append((line, dict(zip(header, map(unguarded, cells), strict=True))))
     except csv.Error as error:
         line = reader.line_num + skipped
         raise InputError(f"{path} line {line}: not a CSV table ({error}); check the quotes, or save it anew") from error

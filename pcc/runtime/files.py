@@ -9,9 +9,9 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -129,9 +129,36 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
 
 
+class Lock:
+    """A lock on an artifact: a hidden file beside it, which an owner leaves behind if it is killed.
+
+    Attributes:
+        left: what an owner that was killed, or failed, had noted; empty without one.
+        keep: whether the file stays, with what is noted.
+    """
+
+    keep = False
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        stream.seek(0)
+        self.left = stream.read().partition("\n")[2]
+        self._write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+
+    def note(self, text: str) -> None:
+        """Leave a line to whoever comes after this process, should it be killed."""
+        self._write(f"\n{text}")
+
+    def _write(self, text: str) -> None:
+        if not text.startswith("\n"):
+            self.stream.truncate(0)
+        self.stream.write(text)
+        self.stream.flush()
+
+
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Keep other processes from writing the artifact ``path`` during the block; the lock is a hidden file beside it.
+def locked(path: Path) -> Iterator[Lock]:
+    """Keep other processes from writing the artifact ``path`` during the block.
 
     The system drops the lock when this process ends, however it ends, and its children do not inherit it.
 
@@ -139,32 +166,28 @@ def locked(path: Path) -> Iterator[None]:
         InputError: another process writes it.
     """
     file = path.with_name(f".{path.name}.lock")
-    while True:
-        stream = file.open("a+", encoding="utf-8")
-        try:
-            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            with stream:
+    with ExitStack() as stack:
+        while True:
+            stream = stack.enter_context(file.open("a+", encoding="utf-8"))
+            try:
+                fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
                 if error.errno in (errno.EAGAIN, errno.EACCES):
                     stream.seek(0)
-                    raise InputError(
-                        f"{path} is being written by {stream.read() or 'another process'}; wait for it or stop it"
-                    ) from None
+                    owner = stream.readline().strip() or "another process"
+                    raise InputError(f"{path} is being written by {owner}; wait for it or stop it") from None
                 log.info("%s: this file system has no locks (%s); run no second job on it", path.parent, error.strerror)
-            break
-        with suppress(FileNotFoundError):
-            if os.path.samestat(file.stat(), os.fstat(stream.fileno())):
                 break
-        stream.close()  # its owner was just removing it
-    try:
-        if not stream.closed:
-            stream.truncate(0)
-            stream.write(f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-            stream.flush()
-        yield
-    finally:
-        file.unlink(missing_ok=True)
-        stream.close()
+            with suppress(FileNotFoundError):
+                if os.path.samestat(file.stat(), os.fstat(stream.fileno())):
+                    break
+            stack.close()  # its owner was just removing it
+        lock = Lock(stream)
+        try:
+            yield lock
+        finally:
+            if not lock.keep:
+                file.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -16,10 +16,9 @@ STAMP = ".snakemake_timestamp"  # Snakemake's own, in folders that a rule declar
 Kind = Literal["file", "folder", "inside"]
 
 
-def record_path(output: Path, kind: Kind | None = None) -> Path:
+def record_path(output: Path) -> Path:
     """``provenance.json`` in a folder, ``NAME.provenance.json`` beside a file."""
-    in_folder = kind != "file" if kind else output.is_dir()
-    return output / RECORD if in_folder else output.with_suffix(f".{RECORD}")
+    return output / RECORD if output.is_dir() else output.with_suffix(f".{RECORD}")
 
 
 def read_record(path: Path) -> Mapping[str, Any]:
@@ -49,28 +48,31 @@ def claimed(output: Path, stage: str, kind: Kind) -> Iterator[None]:
         InputError: the output is of another kind, holds what this stage did not write, or is being written.
     """
     place = output.absolute()
-    missing = [folder for folder in (place, *place.parents) if not folder.exists()]
+    missing = [folder for folder in place.parents if not folder.exists()]
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with locked(place):
-            if fault := _fault(place, stage, kind):
+        with locked(place) as lock:
+            # A folder that is replaced as a whole is never half written.
+            unfinished = kind != "folder" and lock.left == stage
+            if not unfinished and (fault := _fault(place, stage, kind)):
                 raise InputError(f"{output}: {fault}")
-            record = record_path(place, kind)
-            if kind != "folder" and not record.is_file():
-                write_json(record, {"stage": stage})  # what a killed stage leaves is its own, too
+            lock.note(stage)
             try:
                 yield
             finally:
-                if record.is_file() and read_json(record) == {"stage": stage} and not _has_content(place, record):
-                    record.unlink()
+                record = record_path(place)
+                lock.keep = kind != "folder" and _is_there(place) and not record.is_file()
+            if lock.keep:
+                write_json(record, {"stage": stage})
+                lock.keep = False
     finally:
         for folder in missing:
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 
 
-def _has_content(output: Path, record: Path) -> bool:
-    return set(output.iterdir()) != {record} if output.is_dir() else output.exists()
+def _is_there(output: Path) -> bool:
+    return any(output.iterdir()) if output.is_dir() else output.exists()
 
 
 def _fault(output: Path, stage: str, kind: Kind) -> str | None:
@@ -78,9 +80,9 @@ def _fault(output: Path, stage: str, kind: Kind) -> str | None:
         return "is a folder; name a file"
     if kind != "file" and output.is_file():
         return "is a file; name a folder"
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+    if not _is_there(output):
         return None
-    record = read_record(record_path(output, kind))
+    record = read_record(record_path(output))
     if not wrote(record, stage):
         what = "file exists and" if kind == "file" else "folder is not empty and"
         return f"{what} was not written by `pcc {stage}`; name another, or delete it"
@@ -129,7 +131,7 @@ def check_unchanged(path: Path, found: Mapping[str, str]) -> None:
     Raises:
         InputError: damaged, changed or incomplete.
     """
-    for file in [path / RECORD] if path.is_dir() else [record_path(path, "file"), path.parent / RECORD]:
+    for file in [path / RECORD] if path.is_dir() else [record_path(path), path.parent / RECORD]:
         record = read_record(file)
         wanted = record.get("files", {})
         if path.is_file():

@@ -161,10 +161,6 @@ def chosen_settings(
     if engine == "onnx":
         settings["precision"] = "no"  # the file holds fp32
     if scales is not None:
-        if not scales or not all(0 < scale <= 16 for scale in scales):
-            raise InputError(
-                f"--scales: invalid value {list(scales)}; give factors above 0, at most 16, such as 0.5,1,1.5"
-            )
         settings["scales"] = list(scales)
     if flip is not None:
         settings["flip"] = flip

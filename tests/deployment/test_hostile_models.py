@@ -19,7 +19,6 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from pcc.deployment import Localizer, Predictor
-from pcc.deployment.model_config import Predicting
 from pcc.deployment.package import open_model
 from pcc.deployment.predictor import Prediction
 from pcc.runtime.errors import InputError
@@ -319,11 +318,6 @@ def test_half_precision_weights_are_converted(model: Path) -> None:
     mask = Predictor.load(model)(IMAGE)
     rewritten(model, lambda weights: weights.update({n: v.half() for n, v in weights.items() if v.is_floating_point()}))
     assert (Predictor.load(model)(IMAGE) == mask).mean() > 0.95
-
-
-def test_defaults_are_those_of_prediction() -> None:
-    stated = {**Predicting().model_dump(), "scales": (1.0,)}
-    assert stated == Prediction().__dict__
 
 
 # model.onnx

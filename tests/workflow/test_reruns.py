@@ -244,7 +244,7 @@ def test_an_edit_of_prototypes_reruns_the_branches_that_use_them(edited: Project
 
 
 def test_one_changed_number_reruns_from_there_on(edited: Project) -> None:
-    edited.configure({**CONFIG, "refinements": {"argmax": {}, "crf": {"iterations": 5}}})
+    edited.configure({**CONFIG, "refinements": {"argmax": {}, "crf": {**CRF, "iterations": 5}}})
     pending = edited.pending()
     assert {job.split(":")[0] for job in pending} == {
         "pseudo_masks",
