@@ -248,7 +248,7 @@ def test_two_folders_and_the_server_s_layout(run: Path, exported: Path, tmp_path
         (["{model}", "{photos}/none.png"], "none.png: no such file or folder"),
         (["{photos}", "{photos}"], "no model here; name a folder of `pcc export`"),
         (["{model}", "{photos}", "--scales", "1,x"], "--scales: invalid value '1,x'"),
-        (["{model}", "{photos}", "--scales", "0"], "--scales: invalid value [0.0]"),
+        (["{model}", "{photos}", "--scales", "0"], "prediction.scales: [0.0] is not allowed; a list of 1 to 32 items"),
         (["{model}", "{bad}"], "bad.png: image cannot be read"),
         (["{run}", "{photos}", "--engine", "onnx"], "no model.onnx here; run `pcc export`"),
     ],
