@@ -14,7 +14,7 @@ from typing import Any
 
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import digest, write_json
-from pcc.runtime.ownership import check_unchanged, digests_of, files_of, record_path
+from pcc.runtime.ownership import check_unchanged, files_of, record_path
 from pcc.runtime.stage import current_call
 
 VERSIONED = ("pcc", "torch", "torchvision", "timm", "numpy", "pydensecrf2", "snakemake")
@@ -74,8 +74,7 @@ def _checked_digest(path: Path) -> str:
     """SHA-256 of a file, or of a folder's files without its record."""
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; run the stage that writes it")
-    found = digests_of(path)
-    check_unchanged(path, found)
+    found = check_unchanged(path)
     if path.is_file():
         return found[path.name]
     return hashlib.sha256("".join(f"{name}\0{value}\n" for name, value in found.items()).encode()).hexdigest()

@@ -14,6 +14,7 @@ from pcc.models.segmenter import Segmenter, build_segmenter, load_segmenter
 from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.files import digest, read_object
 from pcc.runtime.hardware import device as best_device
+from pcc.runtime.ownership import check_unchanged
 from pcc.runtime.progress import log
 
 DEFAULTS = vars(Prediction())
@@ -157,6 +158,7 @@ def _known(stored: Any, file: Path, remedy: str) -> dict[str, Any]:
 
 
 def _from_results(folder: Path) -> Model:
+    check_unchanged(folder / WEIGHTS)
     made = read_description(folder, "type", "classes", "model")
     settings, source = prediction_settings(folder)
     if source == "defaults":

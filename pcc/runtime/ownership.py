@@ -121,16 +121,19 @@ def digests_of(output: Path) -> dict[str, str]:
     return {file.relative_to(folder).as_posix(): digest(file) for file in files_of(output)}
 
 
-def check_unchanged(path: Path, found: Mapping[str, str]) -> None:
-    """Compare digests with the record of the artifact that a file or folder belongs to, where there is one.
+def check_unchanged(path: Path) -> dict[str, str]:
+    """Compare a file or folder with the record of the artifact that it belongs to, where there is one.
 
     Args:
         path: file or folder that is read.
-        found: its `digests_of`.
+
+    Returns:
+        Its `digests_of`.
 
     Raises:
         InputError: damaged, changed or incomplete.
     """
+    found = digests_of(path)
     for file in [path / RECORD] if path.is_dir() else [record_path(path), path.parent / RECORD]:
         record = read_record(file)
         wanted = record.get("files", {})
@@ -140,6 +143,7 @@ def check_unchanged(path: Path, found: Mapping[str, str]) -> None:
         if wrong:
             more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
             which = "" if path.is_file() else f" {wrong[0]}{more}"
-            what = "missing since" if wrong[0] not in found else "not what"
-            stage = record.get("stage", "its stage")
-            raise InputError(f"{path}:{which} is {what} `pcc {stage}` wrote it; delete {path} and run that stage again")
+            command = f"`pcc {record.get('stage')}`"
+            fault = f"is missing since {command} wrote it" if wrong[0] not in found else f"is not what {command} wrote"
+            raise InputError(f"{path}:{which} {fault}; delete {path} and run that stage again")
+    return found

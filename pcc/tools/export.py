@@ -10,7 +10,7 @@ import numpy as np
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 import pcc
-from pcc.artifacts.networks import read_description, rerun, without_weights, write_weights
+from pcc.artifacts.networks import WEIGHTS, read_description, rerun, without_weights, write_weights
 from pcc.deployment import onnx as onnx_file
 from pcc.deployment.model_card import model_card, sides, without_places
 from pcc.deployment.model_config import CARD, CONFIG, FORMAT, MODEL, ONNX, ModelConfig, checked
@@ -22,6 +22,7 @@ from pcc.models.smp import SegmentationModels
 from pcc.results import data_above
 from pcc.runtime.errors import InputError, reason
 from pcc.runtime.files import digest, partial_path, read_object, write_json, write_text
+from pcc.runtime.ownership import check_unchanged
 from pcc.runtime.progress import log
 
 
@@ -43,6 +44,7 @@ def export(segmenter: Path, output: Path, *, onnx: bool = True) -> None:
     _check_output(output)
     if onnx:
         onnx_file.require_packages()
+    check_unchanged(folder / WEIGHTS)
     facts = _facts(folder)
     network = load_segmenter(folder)
     work = partial_path(output)

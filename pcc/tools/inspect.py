@@ -26,6 +26,7 @@ from pcc.reporting.tables import read_metrics
 from pcc.results import data_above
 from pcc.runtime.errors import InputError
 from pcc.runtime.files import read_json
+from pcc.runtime.ownership import check_unchanged
 from pcc.runtime.progress import log
 
 KNOWN = "clusters.json, metrics.json, losses.csv, maps (.safetensors), masks (.png or a folder of them)"
@@ -69,6 +70,7 @@ def inspect(
     if output.exists() and not is_marked(output):
         raise InputError(f"{output}: exists and was not drawn by PCC; name another file, or delete it")
     path = artifact_in(artifact, image_id)
+    check_unchanged(path)
     save(_drawing(path)(Shown(path, image_id, manifest, images)), output)
     log.info("%s → %s", path, output)
 

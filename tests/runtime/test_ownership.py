@@ -143,11 +143,11 @@ def test_a_record_of_an_older_version_is_believed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("made", "damage", "line"),
     [
-        (masks, lambda out: write_text(out / "a.png", "a.pnG"), "a.png is not what `pcc masks` wrote it"),
+        (masks, lambda out: write_text(out / "a.png", "a.pnG"), "a.png is not what `pcc masks` wrote; delete"),
         (masks, lambda out: (out / "b.png").unlink(), "b.png is missing since `pcc masks` wrote it"),
         (masks, lambda out: [p.unlink() for p in out.glob("*.png")], "a.png and 1 more is missing"),
         (masks, lambda out: write_text(out / "provenance.json", "[]"), "not a provenance record"),
-        (table, lambda out: write_text(out, ""), "out: is not what `pcc table` wrote it; delete"),
+        (table, lambda out: write_text(out, ""), "out: is not what `pcc table` wrote; delete"),
         (table, lambda out: out.unlink(), "no such file or folder; run the stage"),
     ],
 )
