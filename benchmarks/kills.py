@@ -175,6 +175,8 @@ def kill(command: list[str], victim: str, rng: random.Random, seconds: float) ->
         os.kill(target, signal.SIGKILL)
     said = ended(process, HANG if victim == "job" else HANG + seconds)  # one killed after its work is no loss
     one_line = len(own_lines(said)) == 1 and process.returncode == 1
+    if victim == "worker" and not one_line:
+        print(f"exit code {process.returncode}, said: {own_lines(said)[:3]}")
     return killed, time.monotonic() - begun, one_line
 
 
