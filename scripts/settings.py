@@ -114,6 +114,7 @@ def _rows(rules: dict[str, Any], above: str = "") -> Iterator[tuple[str, str, st
         for python, yaml in (("None", "null"), ("False", "`false`"), ("True", "`true`")):
             meaning = re.sub(rf"\b{python}\b", yaml, meaning)
         values = values.replace(" on one line", "")
+        values = re.sub(r"(path|text) of 1 to [14]000 characters", r"\1", values)  # as long as any path, or line
         yield f"{above}{key}", values.replace("|", "\\|"), default, meaning
         if inner and key not in LINKS:
             yield from _rows(inner, f"{above}{key}.")
