@@ -52,3 +52,63 @@ def test_maps_of_before_agreements_were_stored_are_read(tmp_path: Path) -> None:
     save_file({"a": torch.ones(2, 1, 1)}, tmp_path / "old.safetensors", metadata={"images": images})
     ((image_id, maps),) = read_maps(tmp_path / "old.safetensors")
     assert (image_id, maps.classes, maps.size, maps.agreements) == ("a", (0, 2), (3, 4), {})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e6])  # the last is infinite in fp16
+def test_maps_that_are_not_finite_are_neither_written_nor_read(tmp_path: Path, value: float) -> None:
+    values = torch.ones(2, 2, 2)
+    values[1, 0, 1] = value
+    with pytest.raises(
+        InputError, match="localization maps of b are NaN or infinite; its network is damaged"
+    ) as caught:
+        write_maps(
+            tmp_path / "a.safetensors",
+            {"a": Maps((0, 1), torch.ones(2, 2, 2), (4, 4)), "b": Maps((0, 1), values, (4, 4))},
+        )
+    assert len(caught.value.problems) == 1 and not list(tmp_path.iterdir())
+    images = json.dumps({"b": {"classes": [0, 1], "size": [4, 4]}})
+    save_file({"b": values.half()}, tmp_path / "foreign.safetensors", metadata={"images": images})
+    with pytest.raises(InputError, match="maps of b are NaN or infinite"):
+        list(read_maps(tmp_path / "foreign.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        "not JSON",
+        "[]",
+        "{}x",
+        '{"a": {}}',
+        '{"a": {"classes": [0], "size": [3, 4]}}',
+        '{"a": {"classes": [0, 300], "size": [3, 4]}}',
+        '{"a": {"classes": [0, 1], "size": [0, 4]}}',
+        '{"b": {"classes": [0, 1], "size": [3, 4]}}',
+        '{"a": {"classes": [0, 1], "size": [3, 4], "agreements": 3}}',
+    ],
+)
+def test_damaged_metadata_of_maps_are_one_line(tmp_path: Path, images: str) -> None:
+    save_file({"a": torch.ones(2, 1, 1)}, tmp_path / "000.safetensors", metadata={"images": images})
+    with pytest.raises(InputError, match="not a shard of localization maps") as caught:
+        list(read_maps(tmp_path / "000.safetensors"))
+    assert len(caught.value.problems) == 1 and "\n" not in caught.value.problems[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"clusters": 3}',
+        '{"clusters": [{"name": "a"}]}',
+        '{"clusters": [{"name": 1, "members": []}]}',
+        "NaN",
+    ],
+)
+def test_a_damaged_partition_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "clusters.json").write_text(text)
+    with pytest.raises(
+        InputError, match=r"clusters\.json: not (JSON|what `pcc clusters` writes) .*; delete it and run"
+    ) as caught:
+        read_clusters(tmp_path / "clusters.json")
+    assert len(caught.value.problems) == 1
