@@ -145,9 +145,11 @@ def save(figure: Figure, path: Path) -> None:
         path: ``.png`` for charts; ``.jpg`` for images, at a quarter of the size.
 
     Raises:
-        InputError: another file extension.
+        InputError: another file extension, or a picture that this function did not write lies there.
     """
     if path.suffix not in FORMATS:
         raise InputError(f"{path}: unsupported image format '{path.suffix}'; allowed: {', '.join(FORMATS)}")
+    if path.exists() and not is_marked(path):
+        raise InputError(f"{path}: exists and was not drawn by PCC; name another file, or delete it")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:], **FORMATS[path.suffix])

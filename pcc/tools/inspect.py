@@ -15,7 +15,7 @@ from pcc.artifacts.masks import read_mask
 from pcc.data.images import read_image
 from pcc.data.manifest import Manifest, Record
 from pcc.figures import charts
-from pcc.figures.canvas import is_marked, save
+from pcc.figures.canvas import save
 from pcc.figures.pictures import Row, class_legend, contact_sheet, heat, heat_maps, overlay
 from pcc.ids import BACKGROUND
 from pcc.maps import resize
@@ -67,8 +67,6 @@ def inspect(
     """
     if not artifact.exists():
         raise InputError(f"{artifact}: no such file or folder; name one of {KNOWN}")
-    if output.exists() and not is_marked(output):
-        raise InputError(f"{output}: exists and was not drawn by PCC; name another file, or delete it")
     path = artifact_in(artifact, image_id)
     check_unchanged(path)
     save(_drawing(path)(Shown(path, image_id, manifest, images)), output)

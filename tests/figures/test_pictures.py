@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from pcc.figures import charts
 from pcc.figures.canvas import save
 from pcc.figures.pictures import ERRORS, Row, class_legend, contact_sheet, errors, grey, heat, heat_maps, overlay
 from pcc.ids import palette
+from pcc.runtime.errors import InputError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
 
@@ -65,3 +68,22 @@ def test_heat_maps_wrap_onto_lines() -> None:
     one, two = heat_maps(IMAGE, {"cat": maps["class 0"]}, "t"), heat_maps(IMAGE, maps, "t")
     assert two.get_size_inches()[1] > one.get_size_inches()[1] + 1
     assert len(two.axes) == 1 + 5 + 1
+
+
+@pytest.mark.parametrize("name", ["photo.png", "photo.jpg"])
+def test_a_picture_of_the_user_is_not_drawn_over(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    Image.new("RGB", (4, 4), "red").save(path)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=f"{name}: exists and was not drawn by PCC"):
+        save(charts.nothing("x"), path)
+    assert path.read_bytes() == before
+    path.unlink()
+    save(charts.nothing("x"), path)
+    save(charts.nothing("y"), path)
+
+
+def test_text_under_a_picture_s_name_is_not_drawn_over_either(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("a letter")
+    with pytest.raises(InputError, match="exists"):
+        save(charts.nothing("x"), tmp_path / "a.png")
