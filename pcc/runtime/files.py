@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -168,7 +169,12 @@ def locked(path: Path) -> Iterator[Lock]:
     file = path.with_name(f".{path.name}.lock")
     with ExitStack() as stack:
         while True:
-            stream = stack.enter_context(file.open("a+", encoding="utf-8"))
+            try:
+                stream: TextIO = stack.enter_context(file.open("a+", encoding="utf-8"))
+            except PermissionError:  # such as beside the mount point of a volume, which may itself be written
+                log.info("%s cannot be written to, so nothing is locked; run no second job on %s", path.parent, path)
+                stream = io.StringIO()
+                break
             try:
                 fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -187,7 +193,8 @@ def locked(path: Path) -> Iterator[Lock]:
             yield lock
         finally:
             if not lock.keep:
-                file.unlink(missing_ok=True)
+                with suppress(PermissionError):
+                    file.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -141,3 +141,21 @@ def test_a_file_system_without_locks_is_noted(
     with caplog.at_level("INFO"), locked(tmp_path / "out"):
         pass
     assert "this file system has no locks" in caplog.text and not list(tmp_path.iterdir())
+
+
+def test_a_mount_point_whose_surroundings_cannot_be_written_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a container: root writes anywhere, so that the system's answer is played."""
+    real = Path.open
+
+    def refused(path: Path, *given: Any, **more: Any) -> Any:
+        if path.name.endswith(".lock"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *given, **more)
+
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(Path, "open", refused)
+    with caplog.at_level("INFO"), claimed(tmp_path / "out", "predict", "inside"):
+        pass
+    assert "nothing is locked" in caplog.text
