@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -140,7 +140,7 @@ class Lock:
 
     keep = False
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: io.TextIOBase) -> None:
         self.stream = stream
         stream.seek(0)
         self.left = stream.read().partition("\n")[2]
@@ -170,7 +170,7 @@ def locked(path: Path) -> Iterator[Lock]:
     with ExitStack() as stack:
         while True:
             try:
-                stream: TextIO = stack.enter_context(file.open("a+", encoding="utf-8"))
+                stream: io.TextIOBase = stack.enter_context(file.open("a+", encoding="utf-8"))
             except PermissionError:  # such as beside the mount point of a volume, which may itself be written
                 log.info("%s cannot be written to, so nothing is locked; run no second job on %s", path.parent, path)
                 stream = io.StringIO()
