@@ -10,6 +10,13 @@ from pcc.runtime.errors import InputError
 from pcc.runtime.image_files import FORMATS, opened
 
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+# Other formats of images and films: a file of one is reported, not passed over in silence.
+FOREIGN_SUFFIXES = """
+    heic heif hif avifs jxl jp2 j2k jpx jpf jpc jxr wdp jfif jpe jif apng mpo svg svgz eps ps pdf ai psd psb xcf kra
+    raw cr2 cr3 crw nef nrw arw srf sr2 dng orf rw2 raf pef srw x3f 3fr iiq tga ico cur icns pcx exr hdr pfm pnm dds
+    dcm dicom nii mhd fits fit npy npz mat webm mp4 mov avi mkv m4v mpg mpeg
+"""
+FOREIGN = frozenset(f".{name}" for name in FOREIGN_SUFFIXES.split()) - set(SUFFIXES)
 ADVICE = "restore it or take the image out of the list"
 Picture = str | Path | Image.Image | np.ndarray
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap height and width

@@ -8,14 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pcc.data import image_ids as ids
-from pcc.data.images import SUFFIXES
+from pcc.data.images import FOREIGN, SUFFIXES
 from pcc.runtime.errors import InputError
-
-# Images that Pillow cannot read, or not with all that is in them.
-UNREADABLE = (
-    ".heic", ".heif", ".hif", ".jxl", ".jfif", ".svg", ".psd", ".xcf", ".ai", ".eps", ".tga", ".exr", ".hdr", ".dcm",
-    ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,7 +53,7 @@ def find_images(given: Sequence[str], without: Sequence[Path] = ()) -> tuple[lis
         for path, name in _files(one):
             if any((_real(path.parent) / path.name).is_relative_to(folder) for folder in results):
                 continue
-            if path.suffix.lower() in UNREADABLE and path != Path(one):
+            if path.suffix.lower() in FOREIGN and path != Path(one):
                 others.append(path)
             else:
                 files.append((path, name))
@@ -88,7 +82,7 @@ def _files(one: str) -> Iterator[tuple[Path, str]]:
     elif path.exists():
         yield path, path.name
     elif glob.has_magic(one):
-        root, wanted = _fixed_part(path), {path.suffix.lower(), *SUFFIXES, *UNREADABLE}
+        root, wanted = _fixed_part(path), {path.suffix.lower(), *SUFFIXES, *FOREIGN}
         for match in map(Path, sorted(glob.glob(one, recursive=True))):  # noqa: PTH207 - pathlib refuses absolute ones
             if match.is_dir():
                 yield from _walk(match, root)
@@ -104,7 +98,7 @@ def _walk(folder: Path, root: Path) -> Iterator[tuple[Path, str]]:
         folders[:] = [name for name in shown if not (here / name).is_symlink() or _is_new(here / name, top, linked)]
         for name in sorted(files):
             path = here / name
-            if path.suffix.lower() in (*SUFFIXES, *UNREADABLE) and not name.startswith("."):
+            if path.suffix.lower() in (*SUFFIXES, *FOREIGN) and not name.startswith("."):
                 yield path, path.relative_to(root).as_posix()
 
 
@@ -119,7 +113,7 @@ def _is_new(link: Path, top: Path, linked: set[Path]) -> bool:
 
 def _counted(unreadable: Sequence[Path]) -> str:
     names = ", ".join(f"{path.name!s:.60}" for path in unreadable[:3]) + ", …" * (len(unreadable) > 3)
-    count = "1 image" if len(unreadable) == 1 else f"{len(unreadable)} images"
+    count = "1 file" if len(unreadable) == 1 else f"{len(unreadable)} files"
     return f"left out {count} of unsupported formats ({names}); convert them to JPEG or PNG"
 
 

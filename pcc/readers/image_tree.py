@@ -5,17 +5,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pcc.data.images import SUFFIXES
+from pcc.data.images import FOREIGN, SUFFIXES
 from pcc.runtime.errors import InputError, name_some
 from pcc.runtime.image_files import opened
 
-# Other formats of images and films: a file of one is reported, not passed over in silence.
-FOREIGN_SUFFIXES = """
-    heic heif hif avifs jxl jp2 j2k jpx jpf jpc jxr wdp jfif jpe jif apng mpo svg svgz eps ps pdf ai psd psb xcf kra
-    raw cr2 cr3 crw nef nrw arw srf sr2 dng orf rw2 raf pef srw x3f 3fr iiq tga ico cur icns pcx exr hdr pfm pnm dds
-    dcm dicom nii mhd fits fit npy npz mat webm mp4 mov avi mkv m4v mpg mpeg
-"""
-FOREIGN = frozenset(f".{name}" for name in FOREIGN_SUFFIXES.split()) - set(SUFFIXES)
 JUNK = ("__macosx", "@eadir", "$recycle.bin", "lost+found")  # of operating systems, beside what is hidden
 RESULTS = ("data/provenance.json", "predictions.json")  # in a folder of results, and in one of `pcc predict`
 # A folder called so, in any case and with any signs between, holds masks: ground_truth, SegmentationClass, gt.

@@ -87,9 +87,9 @@ def test_results_behind_a_link_are_no_photos_either(photos: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "line"),
     [
-        (["IMG_1.HEIC"], "left out 1 image of unsupported formats (IMG_1.HEIC); convert them to JPEG or PNG"),
-        (["1.svg", "sub/2.CR2"], "left out 2 images of unsupported formats (1.svg, 2.CR2)"),
-        ([f"{n}.heif" for n in range(5)], "left out 5 images of unsupported formats (0.heif, 1.heif, 2.heif, …)"),
+        (["IMG_1.HEIC"], "left out 1 file of unsupported formats (IMG_1.HEIC); convert them to JPEG or PNG"),
+        (["1.svg", "sub/2.CR2"], "left out 2 files of unsupported formats (1.svg, 2.CR2)"),
+        ([f"{n}.heif" for n in range(5)], "left out 5 files of unsupported formats (0.heif, 1.heif, 2.heif, …)"),
         (["notes.txt", ".hidden.heic", "Thumbs.db"], None),
     ],
 )
