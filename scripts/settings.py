@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pcc.configuration import BLOCKS
+from pcc.configuration import BLOCKS, schema
 from pcc.deployment.predictor import Prediction
 from pcc.models.boundary import BoundaryNetwork
 from pcc.runtime.ranges import in_words
@@ -89,6 +89,7 @@ def page_text() -> str:
     properties = known["training"]["properties"]
     known["training.phases"] = properties["phases"]["items"]
     known["training.augmentation"] = properties["augmentation"]["anyOf"][0]
+    known |= own_keys()
     known["pcc.refine.crf.dense_crf"] = known["prediction"]["properties"]["crf"]["anyOf"][0]
 
     def table(found: re.Match[str]) -> str:
@@ -103,13 +104,37 @@ def page_text() -> str:
     return re.sub(marked, table, PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
+def own_keys() -> dict[str, Any]:
+    """The configuration's own keys, block by block."""
+    whole = schema()
+    blocks = whole["properties"]
+    top = {"properties": {key: blocks[key] for key in ("results", "seeds")}, "required": []}
+    found = {"configuration": top, "dataset": blocks["dataset"], "scoring": blocks["scoring"]}
+    found |= {name: blocks[name]["additionalProperties"] for name in ("methods", "segmenters")}
+    found["experiments"] = blocks["experiments"]["items"]
+    found["refinements.boundary"] = blocks["refinements"]["additionalProperties"]["properties"]["boundary"]
+    return {name: _resolved(rules, whole["$defs"]) for name, rules in found.items()}
+
+
+def _resolved(rules: Any, defined: dict[str, Any]) -> Any:
+    """Rules without references."""
+    if isinstance(rules, list):
+        return [_resolved(item, defined) for item in rules]
+    if not isinstance(rules, dict):
+        return rules
+    named = defined[rules["$ref"].rpartition("/")[2]] if "$ref" in rules else {}
+    return {key: _resolved(value, defined) for key, value in {**named, **rules}.items() if key != "$ref"}
+
+
 def _rows(rules: dict[str, Any], above: str = "") -> Iterator[tuple[str, str, str, str]]:
     """Key, allowed values, default and meaning of each setting; those of inner blocks after their own."""
     for key, rule in rules["properties"].items():
-        inner = next((r for r in (rule, *rule.get("anyOf", ())) if "properties" in r), None)
+        inner = next((r for r in (rule, *rule.get("anyOf", ())) if "properties" in r and key != "prediction"), None)
         null = " or null" if inner is not rule and inner is not None else ""
         values = f"{LINKS.get(key, 'block')}{null}" if inner else LINKS.get(key) or re.sub(r"^an? ", "", in_words(rule))
-        default = f"`{_as_yaml(rule['default'])}`" if "default" in rule else "–"
+        default = (
+            f"`{_as_yaml(rule['default'])}`" if "default" in rule else "–" if key in rules.get("required", ()) else ""
+        )
         meaning = rule.get("description", "").replace("``", "`").replace("|", "\\|")
         for python, yaml in (("None", "null"), ("False", "`false`"), ("True", "`true`")):
             meaning = re.sub(rf"\b{python}\b", yaml, meaning)
