@@ -2,7 +2,7 @@
 
 ``python benchmarks/kills.py [--kills 20] [--full 6] [--seed 0]``: 20 SIGKILLs, 5 of them on a data loader or a
 worker of the CRF, the others on a whole job. Then six jobs on a disk that is full (a file size limit). After each, the
-job is run again; what it makes is compared with an unbroken run's.
+job is run again and its output is compared with that of an uninterrupted run.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def start(command: list[str], limit: int | None = None) -> "subprocess.Popen[str
 
 
 def ended(process: "subprocess.Popen[str]", limit: float) -> str:
-    """What it printed; a process that does not end is a failure of all."""
+    """Its standard error. If it does not end in time, the benchmark fails."""
     try:
         return process.communicate(timeout=limit)[1]
     except subprocess.TimeoutExpired:

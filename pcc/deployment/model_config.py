@@ -1,4 +1,4 @@
-"""The config.json of an exported model: what it may hold, checked as a whole before anything of it is used.
+"""Validation of config.json, the description of an exported model, before any of it is used.
 
 A stranger may have written it, so it names no file but those beside it, and no setting that opens one.
 """

@@ -57,7 +57,6 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         self.levels = None if levels is None else list(levels)
-        _check_input(mean, std)
         self.network = _create(name, weights == "hub", settings or {})
         if not dilate:
             _undilate(self.network)
@@ -236,16 +235,6 @@ def _undilate(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and max(module.dilation) > 1:
             module.dilation, module.padding = (1, 1), tuple((side - 1) // 2 for side in module.kernel_size)
-
-
-def _check_input(mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
-    for key, values in (("mean", mean), ("std", std)):
-        if values is not None and (len(values) != 3 or not all(math.isfinite(value) for value in values)):
-            raise InputError(
-                f"backbone.{key}: invalid value {list(values)}; give three numbers, of red, green and blue"
-            )
-    if std is not None and min(std) <= 0:
-        raise InputError(f"backbone.std: invalid value {list(std)}; give numbers above 0")
 
 
 def _create(name: str, pretrained: bool, settings: dict[str, Any]) -> nn.Module:

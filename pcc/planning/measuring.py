@@ -1,6 +1,6 @@
 """A few seconds of measuring: each configured backbone forward a few times, each refinement called once.
 
-What is measured is the processor's time, which other work on the machine does not count in.
+Times are CPU times, so other processes on the machine do not distort them.
 """
 
 import os
@@ -42,7 +42,7 @@ Job = tuple[str, str, Callable[[], Measured]]
 
 
 def measure(config: Mapping[str, Any]) -> tuple[dict[str, Network], dict[str, float], list[str]]:
-    """What the experiments use, until ``SECONDS`` of processor time are spent; what is alike is measured once.
+    """Measure what the experiments use for at most ``SECONDS`` of CPU time; equal entries are measured once.
 
     Returns:
         Networks by place in the configuration; seconds per image of each refinement, by place too; and one line

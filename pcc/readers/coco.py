@@ -29,7 +29,6 @@ from pcc.runtime.settings import File, Name, limits
 
 ANNOTATIONS = {split: f"annotations/instances_{split}2014.json" for split in ("train", "val")}
 IMAGES = {split: f"{split}2014" for split in ("train", "val")}
-CROWD = ("class", "ignore")
 
 Splits = Annotated[Mapping[Name, File], limits(min_length=1, max_length=2)]
 
@@ -59,8 +58,6 @@ def read(
         InputError: a setting or a JSON file cannot be used; faults of single annotations are in the
             manifest's ``problems``, and then no mask is painted.
     """
-    if crowd not in CROWD:
-        raise InputError(f"dataset.settings.crowd: '{crowd}' is not one of {', '.join(CROWD)}")
     if missing := [split for split in annotations if split not in images]:
         raise InputError(f"dataset.settings.images: no folder for split {', '.join(missing)}")
     if not annotations:

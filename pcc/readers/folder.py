@@ -77,8 +77,6 @@ def read(
         InputError: a setting or the table cannot be used; faults of single rows are in the manifest's
             ``problems``.
     """
-    if split_column is None and not 0 <= val_share <= 1:
-        raise InputError(f"dataset.settings.val_share: {val_share} is not between 0 and 1")
     if split_column is not None and tags is None:
         raise InputError("dataset.settings.split_column: needs a table; set dataset.settings.tags")
     folder, mask_folder = Path(images), None if masks is None else Path(masks)

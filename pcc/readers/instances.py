@@ -9,9 +9,10 @@ from typing import Any
 
 from pcc.data import image_ids as ids
 from pcc.data.classes import Taxonomy
-from pcc.readers.run_lengths import ShapeFault, check, shown
+from pcc.readers.run_lengths import ShapeFault, check
 from pcc.runtime.errors import InputError
 from pcc.runtime.image_files import MAX_PIXELS
+from pcc.runtime.ranges import shown
 
 SINGULAR = {"images": "image", "annotations": "annotation", "categories": "category"}
 SHOWN = 5  # of many values

@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from pycocotools import mask as polygons
 
+from pcc.runtime.ranges import shown
+
 MAX_CHARACTERS = 7  # of one number: 35 bits
 MAX_OUTLINE = 2**23  # pixels; pycocotools asks for memory by a length, and does not look whether it got it
 
@@ -114,9 +116,3 @@ def _of_text(counts: Any) -> Int64[np.ndarray, " n"]:
     numbers[1::2] = np.cumsum(numbers[1::2])
     numbers[2::2] = np.cumsum(numbers[2::2])
     return numbers
-
-
-def shown(value: Any) -> str:
-    """A value as it stands in a message: what is long is cut."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

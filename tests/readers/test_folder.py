@@ -81,7 +81,6 @@ def test_bad_rows_are_listed_and_the_others_read(home: Path) -> None:
     ("settings", "line"),
     [
         ({"image_column": "file"}, "line 1: column file is missing; the columns are image, tags, part"),
-        ({"val_share": 1.5}, "val_share: 1.5 is not between 0 and 1"),
         ({"masks": "nowhere"}, "nowhere: folder of masks is missing"),
         ({"classes": "nowhere.yaml"}, "class list is missing"),
     ],
