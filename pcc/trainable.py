@@ -22,6 +22,8 @@ class Batch(NamedTuple):
         features: what ``encode`` gave for the images, where it never changes.
         inside: 1 on pixels of the image, 0 on padding around it; None where nothing is padded.
         progress: share of the phase that is done, 0..1, for what changes on the way; `fit` sets it.
+        pairs: pairs of an image and one of its labels in an equal part of the whole batch, for means over them where a
+            batch is shared among processes or computed in parts; `fit` sets it.
     """
 
     images: Float[Tensor, "*B 3 H W"] | UInt8[Tensor, "*B 3 H W"] | None
@@ -30,6 +32,12 @@ class Batch(NamedTuple):
     features: Float[Tensor, "*B D h w"] | None = None
     inside: UInt8[Tensor, "*B H W"] | None = None
     progress: float | None = None
+    pairs: float | None = None
+
+    def split(self, parts: int) -> list["Batch"]:
+        """Equal parts, in order; ``parts`` divides the number of images."""
+        columns = (field.chunk(parts) if isinstance(field, Tensor) else [field] * parts for field in self)
+        return [Batch(*values) for values in zip(*columns, strict=True)]
 
 
 def to_unit_range(images: Float[Tensor, "*B 3 H W"] | UInt8[Tensor, "*B 3 H W"]) -> Float[Tensor, "*B 3 H W"]:

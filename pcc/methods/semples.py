@@ -23,7 +23,6 @@ from pcc.methods.loading import load_method
 from pcc.models.backbones import Backbone
 from pcc.models.clip import TEMPLATE, Clip, most_words, names_for_clip, word_width
 from pcc.runtime.errors import InputError, call_with
-from pcc.runtime.parallel import mean_over_processes
 from pcc.runtime.settings import Epsilon, SettingsOf, Text, Weight, limits
 from pcc.trainable import Batch, ParameterGroup
 
@@ -227,9 +226,8 @@ class SemPLeS(Method):
         """Losses of the phase over all pairs of an image and one of its labels (semples.md §4)."""
         assert batch.images is not None, "the encoder is not frozen"
         images, classes = torch.nonzero(batch.labels, as_tuple=True)
-        # Processes share the images of a batch evenly, but not their labels.
-        pairs = mean_over_processes(torch.tensor(float(len(images)), device=batch.labels.device))
-        weight = len(images) / pairs.clamp(min=1e-9)
+        # The parts of a batch have as many images, but not as many labels.
+        weight = 1.0 if batch.pairs is None else len(images) / max(batch.pairs, 1e-9)
         epsilon = self.prompt_mask_epsilon if phase == "prompts" else self.mask_epsilon
         with torch.no_grad() if phase == "prompts" else nullcontext():
             maps = self.localize_in_training(batch.images, batch.labels, phase)[images, 1 + classes].float()

@@ -5,8 +5,8 @@ with the same weights as an uninterrupted one.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from pcc.runtime.errors import InputError
 from pcc.runtime.hardware import Precision, device, keep_freed_memory, resolve_precision
 from pcc.runtime.interruption import EXIT_CODE, Interruption, noticing_sigterm
+from pcc.runtime.parallel import mean_over_processes
 from pcc.runtime.progress import log, track
-from pcc.runtime.settings import Epochs, ImageCount, Name, Positive, Rate, Rule, Steps, limits
+from pcc.runtime.settings import Count, Epochs, ImageCount, Name, Positive, Rate, Rule, Steps, limits
 from pcc.trainable import Batch, ParameterGroup, Samples, Trainable, to_unit_range
 from pcc.training.batches import Batches, load_batches, seed_number
 from pcc.training.checkpoints import CHECKPOINT, Best, Position, load_checkpoint, restore_optimizer, save_checkpoint
@@ -62,6 +63,9 @@ class Recipe:
     Attributes:
         phases: in order.
         batch_size: images per step, over all GPUs together.
+        accumulate: equal parts that each process computes its share of a batch in, to save memory. Gradients are those
+            of the whole batch, except that batch norms in training mode, and means over pixels or pairs of cells, see
+            one part at a time.
         optimizer: ``adamw``, ``adam`` or ``sgd``.
         weight_decay: for parameter groups that set none.
         momentum: SGD only.
@@ -73,6 +77,7 @@ class Recipe:
 
     phases: Annotated[Sequence[Phase], limits(min_length=1, max_length=64), Rule("distinct", "name")]
     batch_size: ImageCount
+    accumulate: Count = 1
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     weight_decay: Annotated[float, limits(ge=0, le=10)] = 0.0
     momentum: Annotated[float, limits(ge=0, lt=1)] = 0.9
@@ -104,8 +109,9 @@ def fit(
         score: metric of the current model in a phase, on ground truth; for phases with ``select: masks``.
 
     Raises:
-        InputError: ``select: masks`` without ``score``, a batch size that is no multiple of the number of processes,
-            no steps at all, nothing to cache, or a loss or weight that is not finite.
+        InputError: ``select: masks`` without ``score``, a batch size that is no multiple of the number of processes
+            or cannot be accumulated in equal parts, no steps at all, nothing to cache, or a loss or weight that is not
+            finite.
         ProcessLost: a data loader was killed.
         SystemExit: on SIGTERM, after saving a checkpoint.
     """
@@ -162,6 +168,11 @@ class _Run:
                     f"training.batch_size: {size} must be a multiple of the number of processes, {processes}; "
                     "otherwise results depend on the number of GPUs"
                 )
+            if (share := size // processes) % recipe.accumulate:
+                raise InputError(
+                    f"training.accumulate: {recipe.accumulate} must divide the {share} images of a batch"
+                    f"{' on each process' * (processes > 1)}; otherwise parts would not weigh alike"
+                )
         model.to(self.accelerator.device)
         if processes > 1 and self.accelerator.device.type == "cuda":
             nn.SyncBatchNorm.convert_sync_batchnorm(model)  # statistics of the whole batch, as on one GPU
@@ -193,9 +204,8 @@ class _Run:
         for step, loaded in enumerate(steps, at.step):
             lr = phase.lr_at(step, batches.total)
             batch = send_to_device(loaded, self.accelerator.device)._replace(progress=step / batches.total)
-            named = self._step(module, optimizer, batch, phase, step, lr)
+            named, watched = self._step(module, optimizer, batch, phase, step, lr)
             named, stop = self._over_processes(named, stop=interruption.requested)
-            watched = {name: float(value) for name, value in self.model.watched().items()}
             self.losses.add(phase.name, step // batches.per_epoch, lr, named, watched)
             shown = f"loss {sum(named.values()):.4f}"
             if phase.select == "masks" and (step + 1) % batches.per_epoch == 0:
@@ -236,22 +246,33 @@ class _Run:
 
     def _step(
         self, module: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, phase: Phase, step: int, lr: float
-    ) -> dict[str, float]:
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """Losses of the batch, and what the model watched."""
         torch.manual_seed(seed_number(f"{self.seed}/{phase.name}/{step}/{self.accelerator.process_index}"))
         for group in optimizer.param_groups:
             group["lr"] = group["lr_scale"] * lr
-        if batch.images is not None:
-            batch = batch._replace(images=to_unit_range(batch.images))
-        named = module(batch, phase.name)
-        self.accelerator.backward(torch.stack(list(named.values())).sum())
+        parts = self.recipe.accumulate
+        seen: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
+        for number, part in enumerate(self._ready(batch).split(parts), start=1):
+            # Processes exchange gradients once, after the last part.
+            with self.accelerator.no_sync(module) if number < parts else nullcontext():
+                named = module(part, phase.name)
+                self.accelerator.backward(torch.stack(list(named.values())).sum() / parts)
+            seen.append(({name: value.detach() for name, value in named.items()}, self.model.watched()))
         if self.recipe.clip_norm is not None:
             self.accelerator.clip_grad_norm_(module.parameters(), self.recipe.clip_norm)
         optimizer.step()
         optimizer.zero_grad()
-        values = {name: float(value.detach()) for name, value in named.items()}
-        if not all(math.isfinite(v) for v in values.values()):
-            raise InputError(f"training diverged in phase {phase.name}, step {step}: {values}; lower the learning rate")
-        return values
+        losses, watched = (_means(column) for column in zip(*seen, strict=True))
+        if not all(math.isfinite(v) for v in losses.values()):
+            raise InputError(f"training diverged in phase {phase.name}, step {step}: {losses}; lower the learning rate")
+        return losses, watched
+
+    def _ready(self, batch: Batch) -> Batch:
+        """Images in 0..1, and the pairs of each part on average."""
+        pairs = float(mean_over_processes(batch.labels.sum())) / self.recipe.accumulate
+        images = None if batch.images is None else to_unit_range(batch.images)
+        return batch._replace(images=images, pairs=pairs)
 
     def _save(self, optimizer: torch.optim.Optimizer | None, at: Position) -> Position:
         if self.accelerator.is_main_process and self.losses is not None:
@@ -304,6 +325,15 @@ def _optimizer(groups: Sequence[ParameterGroup], recipe: Recipe) -> torch.optim.
         return torch.optim.SGD(settings, lr=0.0, momentum=recipe.momentum)
     adam = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
     return adam(settings, lr=0.0)
+
+
+def _means(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
+    """Each scalar's mean over the parts that have it."""
+    columns: dict[str, list[float]] = {}
+    for part in parts:
+        for name, value in part.items():
+            columns.setdefault(name, []).append(float(value))
+    return {name: sum(values) / len(values) for name, values in columns.items()}
 
 
 class _LossModule(nn.Module):

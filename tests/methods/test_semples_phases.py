@@ -202,6 +202,29 @@ def test_a_batch_without_tags_costs_nothing(method: SemPLeS, phase: str) -> None
     assert all(p.grad is None or (p.grad == 0).all() for p in method.parameters())
 
 
+@pytest.mark.parametrize("phase", ["match", "prompts", "refine"])
+def test_parts_of_a_batch_weigh_by_their_pairs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, phase: str) -> None:
+    """Images have two labels, one or none, so that parts of a batch have other numbers of pairs, or no pair."""
+
+    class Uneven(World):
+        def __getitem__(self, key: tuple[int, int]) -> Batch:
+            index = key[1]
+            labels = torch.tensor([(1.0, 1.0), (1.0, 0.0), (0.0, 0.0), (0.0, 0.0)][index % 4])
+            return super().__getitem__(key)._replace(labels=labels)
+
+    ends = []
+    for parts in (1, 6):
+        (work := tmp_path / str(parts)).mkdir()
+        method = made(monkeypatch)
+        method.learned.fill_(True)
+        recipe = Recipe([Phase(phase, 3, 0.05)], 6, parts, optimizer="sgd")
+        fit(method, Uneven(), recipe, seed=0, work=work)
+        ends.append(method.parameter_groups(phase)[0].parameters)
+    assert not all(map(torch.equal, ends[0], made(monkeypatch).parameter_groups(phase)[0].parameters))
+    for whole, in_parts in zip(*ends, strict=True):
+        torch.testing.assert_close(in_parts, whole, atol=1e-5, rtol=1e-4)
+
+
 def test_what_is_watched_reaches_the_table(method: SemPLeS, tmp_path: Path) -> None:
     train(method, tmp_path, "match", "prompts")
     header = (tmp_path / "losses.csv").read_text().splitlines()[0]

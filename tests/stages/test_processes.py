@@ -55,16 +55,19 @@ def with_processes(count: int) -> dict[str, str]:
 @pytest.mark.slow
 def test_two_processes_train_as_one_does(command: Callable[..., list[str]], tmp_path: Path) -> None:
     losses = []
-    for processes in (1, 2):
-        output = tmp_path / f"{processes}"
-        subprocess.run(command(output), env=with_processes(processes), check=True, capture_output=True)
+    for processes, accumulate in ((1, 1), (2, 1), (2, 2)):
+        output = tmp_path / f"{processes}-{accumulate}"
+        subprocess.run(
+            command(output, accumulate=accumulate), env=with_processes(processes), check=True, capture_output=True
+        )
         assert not list(tmp_path.glob(".*partial"))
         with (output / "losses.csv").open(newline="") as file:
             losses.append([[float(row[key]) for key in ("loss", "consistency")] for row in csv.DictReader(file)])
     assert len(losses[0]) == STEPS
     assert len({loss for loss, _ in losses[0]}) > STEPS / 2, "it learns, so the gradients take part"
-    for alone, together in zip(*losses, strict=True):
+    for alone, together, in_parts in zip(*losses, strict=True):
         assert together == pytest.approx(alone, rel=1e-4)
+        assert in_parts == pytest.approx(alone, rel=1e-4)
 
 
 @pytest.mark.slow

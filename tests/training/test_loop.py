@@ -1,3 +1,4 @@
+import csv
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,12 @@ from pcc.training.loop import Phase, Recipe, fit
 class Linear(Trainable):
     """A 'frozen' encoder and a head, with dropout so that the step's own randomness matters."""
 
-    def __init__(self) -> None:
+    def __init__(self, dropout: float = 0.5) -> None:
         super().__init__()
         torch.manual_seed(3)
         self.encoder = nn.Conv2d(3, 4, 1)
         self.head = nn.Linear(4, 2)
-        self.dropout = nn.Dropout(0.5)
+        self.dropout = nn.Dropout(dropout)
         self.encoded = 0
 
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:
@@ -66,19 +67,19 @@ def weights_after(work: Path, recipe: Recipe = RECIPE, seed: int = 0) -> dict[st
     return model.state_dict()
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize(("optimizer", "accumulate"), [("adamw", 1), ("sgd", 1), ("adamw", 2)])
 @pytest.mark.parametrize("kill_at", [1, 3, 4, 7])
 def test_a_killed_run_ends_like_an_unbroken_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int, optimizer: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int, optimizer: str, accumulate: int
 ) -> None:
-    recipe = Recipe(RECIPE.phases, 4, optimizer=optimizer, checkpoint_every=2)
+    recipe = Recipe(RECIPE.phases, 4, accumulate, optimizer=optimizer, checkpoint_every=2)
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     unbroken = weights_after(tmp_path / "a", recipe)
     steps = 0
     step = training._Run._step
 
-    def killing_step(*args: object) -> dict[str, float]:
+    def killing_step(*args: object) -> tuple[dict[str, float], dict[str, float]]:
         nonlocal steps
         steps += 1
         if steps == kill_at + 1:
@@ -152,6 +153,35 @@ def test_loader_processes_change_no_weight(tmp_path: Path, cached: bool) -> None
         fit(model, Noise(), recipe, seed=0, work=work, workers=workers)
         heads.append(model.head.weight)
     assert torch.equal(*heads)
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.05])
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_batch_in_parts_trains_as_the_whole(tmp_path: Path, cached: bool, clip_norm: float | None) -> None:
+    """Weights and logged losses are those of the whole batch; so is the norm that is clipped."""
+    ends, losses = [], []
+    for parts in (1, 4):
+        (work := tmp_path / str(parts)).mkdir()
+        sizes, model = [], Linear(dropout=0.0)
+        model.head.register_forward_hook(lambda _m, given, _out, sizes=sizes: sizes.append(len(given[0])))
+        phases = [Phase("warmup", 2, 0.1), Phase("train", 3, 0.1)]
+        recipe = Recipe(phases, 8, parts, optimizer="sgd", clip_norm=clip_norm, cache_features=cached)
+        fit(model, Noise(), recipe, seed=0, work=work)
+        assert sizes == [8 // parts] * (5 * parts)
+        ends.append(model.state_dict())
+        with (work / "losses.csv").open(newline="") as file:
+            losses.append([float(row["classification"]) for row in csv.DictReader(file)])
+    assert not torch.equal(ends[0]["head.weight"], Linear().head.weight)
+    for name, whole in ends[0].items():
+        torch.testing.assert_close(ends[1][name], whole, atol=1e-6, rtol=0)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+@pytest.mark.parametrize(("size", "share"), [(6, 6), (64, 10)])  # a batch holds at most all images
+def test_parts_that_are_not_equal_are_refused(tmp_path: Path, size: int, share: int) -> None:
+    with pytest.raises(InputError, match=f"training.accumulate: 4 must divide the {share} images of a batch;") as found:
+        fit(Linear(), Noise(), Recipe([Phase("warmup", 1, 0.1)], size, 4), seed=0, work=tmp_path)
+    assert "\n" not in str(found.value)
 
 
 def test_losses_are_logged_for_every_step(tmp_path: Path) -> None:
