@@ -58,22 +58,25 @@ class DeepLabV2(Segmenter):
         return {f"cross_entropy_{name}": cross_entropy_on_grid(z, batch.masks) for name, z in logits.items()}
 
     def parameter_groups(self, phase: str) -> list[ParameterGroup]:
-        """Backbone ×1, classifier weights ×10, classifier biases ×20 without decay."""
+        """Backbone without batch norms ×1, classifier weights ×10, classifier biases ×20 without decay."""
+        frozen = {id(p) for norm in self._batch_norms() for p in norm.parameters()}
         classifiers = dict(self.classifiers.named_parameters())
         weights, biases = ([p for n, p in classifiers.items() if n.endswith(kind)] for kind in ("weight", "bias"))
         return [
-            ParameterGroup(list(self.backbone.parameters())),
+            ParameterGroup([p for p in self.backbone.parameters() if id(p) not in frozen]),
             ParameterGroup(weights, lr_scale=10.0),
             ParameterGroup(biases, lr_scale=20.0, weight_decay=0.0),
         ]
 
     def train(self, mode: bool = True) -> "DeepLabV2":
-        """Batch norms are frozen, as published."""
+        """Batch norms are frozen, as published: statistics here, scales and shifts by `parameter_groups`."""
         super().train(mode)
-        for module in self.backbone.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
+        for norm in self._batch_norms():
+            norm.eval()
         return self
+
+    def _batch_norms(self) -> list[nn.BatchNorm2d]:
+        return [module for module in self.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
 def _classifier(dim: int, num_classes: int, rate: int) -> nn.Conv2d:

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from pcc.models.hv_bilstm import HVBiLSTM
@@ -52,7 +53,19 @@ def test_deeplabv2_is_the_sum_of_its_classifiers_and_groups_as_published() -> No
     assert segmenter.parameter_groups("train")[2].weight_decay == 0
     masks = torch.zeros(1, 64, 64, dtype=torch.uint8)
     assert len(segmenter.losses(Batch(images, torch.zeros(1, 3), masks), "train")) == 4
-    assert not any(m.training for m in segmenter.train().backbone.modules() if isinstance(m, torch.nn.BatchNorm2d))
+
+
+def test_deeplabv2_trains_convolutions_and_no_batch_norm() -> None:
+    segmenter = build_segmenter("deeplabv2", 4, {"backbone": {"name": "resnet18"}}).train()
+    modules = dict(segmenter.named_modules())
+    trained = {id(p) for group in segmenter.parameter_groups("train") for p in group.parameters}
+    kinds = {
+        (type(modules[name.rpartition(".")[0]]), id(parameter) in trained)
+        for name, parameter in segmenter.named_parameters()
+    }
+    assert kinds == {(nn.Conv2d, True), (nn.BatchNorm2d, False)}
+    assert not any(m.training for m in segmenter.modules() if isinstance(m, nn.BatchNorm2d))
+    assert len(trained) == sum(isinstance(m, nn.Conv2d) for m in segmenter.modules()) + len(segmenter.classifiers)
 
 
 def test_cross_entropy_ignores_255_and_survives_nothing_else() -> None:
