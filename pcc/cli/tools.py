@@ -140,7 +140,7 @@ def predict(
     voc_test: Annotated[bool, typer.Option("--voc-test", help="Write masks for VOC's evaluation server.")] = False,
     engine: Annotated[Engine, typer.Option(help="What computes.")] = Engine.torch,
     scales: Annotated[str | None, typer.Option(help="Test-time scales, such as 0.5,1,1.5.")] = None,
-    flip: Annotated[bool | None, typer.Option(help="Average with the mirrored image.")] = None,
+    flip: Annotated[bool | None, typer.Option(help="Predict the mirrored image too.")] = None,
     crf: Annotated[bool | None, typer.Option(help="CRF post-processing.")] = None,
     device: Annotated[Device, typer.Option(help="auto: a GPU if there is one.")] = Device.auto,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Skip images that have results.")] = False,

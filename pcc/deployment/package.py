@@ -28,7 +28,7 @@ class Model:
     Attributes:
         folder: where it lies.
         classes: names by class id, background first.
-        prediction: how it predicts: ``image_size``, ``scales``, ``flip``, ``crf``, ``precision``.
+        prediction: how it predicts: ``image_size``, ``scales``, ``flip``, ``merge``, ``crf``, ``precision``.
         load: builds the network, in evaluation mode.
         weights: file of the weights.
         onnx: what config.json says of model.onnx; None where there is none.

@@ -1,6 +1,7 @@
 """Masks from Python: a trained segmenter and an image, with test-time augmentation and CRF post-processing."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -46,7 +47,9 @@ class Prediction:
     Attributes:
         image_size: side of the square that scale 1 sees, pixels; None keeps the image's own size.
         scales: test-time augmentation: image sizes, as factors.
-        flip: test-time augmentation: average with the mirrored image at each scale.
+        flip: test-time augmentation: the mirrored image too, at each scale.
+        merge: of all scales and flips: ``mean`` of the probabilities, or ``maximum`` of the logits of each class, on
+            the finest scale's grid (DeepLab).
         crf: settings of `pcc.refine.crf.dense_crf`; None: no CRF.
         precision: ``no`` (fp32), ``bf16``, ``fp16``, or ``auto``: bf16 where the hardware has it.
     """
@@ -54,6 +57,7 @@ class Prediction:
     image_size: Pixels | None = None
     scales: Scales = (1.0,)
     flip: bool = True
+    merge: Literal["mean", "maximum"] = "mean"
     crf: CRF | None = None
     precision: Precision = "no"
 
@@ -142,14 +146,25 @@ class Predictor:
         return [found[number] for number in range(len(images))]
 
     def probabilities(self, images: UInt8[np.ndarray, "B H W 3"]) -> Float[Tensor, "B C H W"]:
-        """Mean class probabilities over scales and flips, before any CRF; images of one size.
+        """Class probabilities, merged over scales and flips, before any CRF; images of one size.
 
         Raises:
             InputError: the network cannot take this size, or its logits are not finite or of other classes.
         """
+        size, views = images.shape[1:3], self._views(images)
+        if self.settings.merge == "maximum":
+            logits = list(views)
+            grid = max((view.shape[-2:] for view in logits), key=math.prod)
+            return _resize(torch.stack([_resize(view, grid) for view in logits]).amax(dim=0), size).softmax(1)
+        total = torch.zeros(())
+        for view in views:
+            total = total + _resize(view, size)
+        return total / (len(self.settings.scales) * (1 + self.settings.flip))
+
+    def _views(self, images: UInt8[np.ndarray, "B H W 3"]) -> Iterator[Float[Tensor, "B C h w"]]:
+        """What is merged, for each scale and flip: probabilities or logits, on the network's grid."""
         count, (height, width) = len(images), images.shape[1:3]
         side, multiple = self.settings.image_size, self.network.multiple_of
-        total = torch.zeros(())
         for scale in self.settings.scales:
             seen_at = [
                 max(1, round(edge * scale / multiple)) * multiple
@@ -157,15 +172,13 @@ class Predictor:
             ]
             given = torch.stack([image_tensor(image, (seen_at[0], seen_at[1])) for image in images]).to(device())
             with torch.inference_mode(), autocast(self.settings.precision):
-                logits = self._logits(torch.cat([given, given.flip(-1)]) if self.settings.flip else given)
-                seen = [logits[:count].softmax(1)]
-                if self.settings.flip:
-                    seen.append(logits[count:].softmax(1).flip(-1))
-                for found in seen:
-                    total = total + functional.interpolate(
-                        found.float().cpu(), (height, width), mode="bilinear", align_corners=False
-                    )
-        return total / (len(self.settings.scales) * (1 + self.settings.flip))
+                found = self._logits(torch.cat([given, given.flip(-1)]) if self.settings.flip else given)
+                if self.settings.merge == "mean":
+                    found = found.softmax(1)
+                found = found.float().cpu()
+            yield found[:count]
+            if self.settings.flip:
+                yield found[count:].flip(-1)
 
     def _logits(self, images: Tensor) -> Tensor:
         try:
@@ -186,6 +199,10 @@ class Predictor:
                 "again"
             )
         return logits
+
+
+def _resize(values: Float[Tensor, "B C h w"], size: Sequence[int]) -> Float[Tensor, "B C H W"]:
+    return functional.interpolate(values, tuple(size), mode="bilinear", align_corners=False)
 
 
 def post_process(

@@ -32,7 +32,7 @@ Seen = tuple[Record, UInt8[np.ndarray, "H W 3"], Tensor]
 def segment(
     manifest: Path, segmenter: Path, output: Path, *, shard: str, split: str = "val", threads: int = 1, **settings: Any
 ) -> None:
-    """Write one palette PNG per image: argmax of the probabilities averaged over scales and flips.
+    """Write one palette PNG per image: argmax of the probabilities, merged over scales and flips.
 
     Args:
         manifest: manifest.csv.

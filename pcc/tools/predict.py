@@ -105,7 +105,7 @@ def predict(
         voc_test: write masks alone, in the layout of VOC's evaluation server.
         engine: PyTorch, or onnxruntime on the CPU (exported models with a model.onnx).
         scales: test-time scales; None: the experiment's.
-        flip: average with the mirrored image; None: the experiment's setting.
+        flip: predict the mirrored image too; None: the experiment's setting.
         crf: CRF post-processing; None: the experiment's setting.
         device: ``auto``: a GPU where there is one.
         skip_existing: skip images that have results.

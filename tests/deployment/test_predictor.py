@@ -82,6 +82,31 @@ def test_probabilities_are_the_mean_over_scales_and_flips(segmenter: Path, photo
     np.testing.assert_array_equal(mask, probabilities.argmax(0))
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_maximum_merges_the_logits_of_all_scales_on_the_finest_grid(
+    segmenter: Path, photos: list[Path], flip: bool
+) -> None:
+    predictor = Predictor.load(segmenter, scales=SCALES, flip=flip, merge="maximum")
+    mask, probabilities = predictor(photos[2], probabilities=True)
+    network, image, seen = load_segmenter(segmenter), read_image(photos[2]), []
+    for scale in reversed(SCALES):
+        view = image_tensor(image, (round(40 * scale), round(24 * scale)))[None]
+        seen += [network(view).detach(), *([network(view.flip(-1)).detach().flip(-1)] if flip else [])]
+    grid = seen[0].shape[-2:]
+    assert seen[-1].shape[-2:] != grid
+    full = [functional.interpolate(logits, grid, mode="bilinear", align_corners=False).numpy() for logits in seen]
+    highest = np.full_like(full[0], -np.inf)
+    for logits in full:
+        for cell in np.ndindex(highest.shape):
+            highest[cell] = max(highest[cell], logits[cell])
+    large = functional.interpolate(torch.from_numpy(highest), (40, 24), mode="bilinear", align_corners=False)[0].numpy()
+    exponentials = np.exp(large)
+    np.testing.assert_allclose(probabilities, exponentials / exponentials.sum(0), atol=1e-5)
+    np.testing.assert_array_equal(mask, large.argmax(0))
+    averaged = Predictor.load(segmenter, scales=SCALES, flip=flip)(photos[2], probabilities=True)[1]
+    assert np.abs(averaged - probabilities).max() > 1e-3
+
+
 def test_several_images_give_what_each_gives_alone(segmenter: Path, photos: list[Path]) -> None:
     predictor = Predictor.load(segmenter, crf=CRF)
     together = predictor(photos, probabilities=True)
@@ -92,7 +117,7 @@ def test_several_images_give_what_each_gives_alone(segmenter: Path, photos: list
 
 
 def test_unknown_settings_and_arrays_of_another_kind_are_refused(segmenter: Path) -> None:
-    with pytest.raises(InputError, match="unknown setting 'scale'; allowed: image_size, scales, flip, crf"):
+    with pytest.raises(InputError, match="unknown setting 'scale'; allowed: image_size, scales, flip, merge, crf"):
         Predictor.load(segmenter, scale=2)
     with pytest.raises(InputError, match=r"array float32 \(3, 8, 8\); it must be uint8 \[H, W, 3\]"):
         Predictor.load(segmenter)(np.zeros((3, 8, 8), np.float32))
@@ -110,8 +135,11 @@ def test_every_image_is_decoded_once(
     assert opened == {path.name: 1 for path in photos}
 
 
-def test_the_workflow_predicts_what_python_does(segmenter: Path, tiny_manifest: Any, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"scales": [0.5, 1.0], "flip": False, "crf": CRF}
+@pytest.mark.parametrize("merge", ["mean", "maximum"])
+def test_the_workflow_predicts_what_python_does(
+    segmenter: Path, tiny_manifest: Any, tmp_path: Path, merge: str
+) -> None:
+    settings: dict[str, Any] = {"scales": [0.5, 1.0], "flip": False, "merge": merge, "crf": CRF}
     segment(tiny_manifest(), segmenter, tmp_path / "out", shard="000", **settings)
     predictor = Predictor.load(segmenter, **settings)
     for mask in (tmp_path / "out").glob("*.png"):

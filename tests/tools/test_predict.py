@@ -36,7 +36,7 @@ from pcc.tools.predict import predict
 CLASSES = ("cat", "dog", "boat")
 MODEL = {"backbone": {"name": "test_resnet", "weights": "random", "levels": [1, 2]}, "width": 8}
 CRF = {"iterations": 2, "gaussian": {"sxy": 1, "weight": 3}, "bilateral": {"sxy": 9, "srgb": 9, "weight": 3}}
-PREDICTION: dict[str, Any] = {"image_size": None, "scales": [1.0, 0.5], "flip": True, "crf": CRF}
+PREDICTION: dict[str, Any] = {"image_size": None, "scales": [1.0, 0.5], "flip": True, "merge": "maximum", "crf": CRF}
 STAGES = {"localization": None, "refinement": None, "segmenter": PREDICTION}
 
 
@@ -115,9 +115,8 @@ def test_the_exported_folder_predicts_the_workflow_s_bytes(run: Path, exported: 
 def test_settings_can_be_had_otherwise(run: Path, exported: Path, tmp_path: Path) -> None:
     photos = [str(images_of(run))]
     predict(exported, photos, tmp_path / "out", scales=[1.0], flip=False, crf=False)
-    segment(
-        run.parents[4] / "data/manifest.csv", run / "segmenter", tmp_path / "p", shard="000", scales=[1.0], flip=False
-    )
+    manifest, chosen = run.parents[4] / "data/manifest.csv", {**PREDICTION, "scales": [1.0], "flip": False, "crf": None}
+    segment(manifest, run / "segmenter", tmp_path / "p", shard="000", **chosen)
     assert masks_in(tmp_path / "out/masks") == masks_in(tmp_path / "p") != masks_in(run / "predictions/000")
 
 
