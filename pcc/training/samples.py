@@ -38,6 +38,9 @@ MEAN, STD = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_DEFAULT_MEAN, IMAG
 MEAN_COLOUR = [round(255 * value) for value in IMAGENET_DEFAULT_MEAN]
 PADDING = {tv_tensors.Image: MEAN_COLOUR, tv_tensors.Mask: IGNORE, Inside: 0}
 
+ScaleFactor = Annotated[float, limits(ge=0.01, le=10)]
+ScaleFactors = Annotated[Sequence[ScaleFactor], limits(min_length=1, max_length=64)]
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -47,7 +50,8 @@ class Augmentation:
         crop: ``none`` resizes the whole image to the square; ``resized`` is a random resized crop; ``random`` scales
             the image with its aspect ratio, then crops or pads it to the square.
         scale: range of the area fraction (``resized``) or of the scale factor (``random``).
-        long_side: range of the longer side (pixels) for ``random``, instead of a scale factor.
+        scale_factors: for ``random``: scale factors to draw from, instead of a range (DeepLab).
+        long_side: for ``random``: range of the longer side (pixels), instead of a scale factor.
         flip: horizontal flip in every other epoch.
         rotate90: rotation by a random multiple of 90°, with probability 0.5.
         jitter: strength of brightness, contrast, saturation and hue jitter, each with probability 0.5; 0: none.
@@ -55,11 +59,12 @@ class Augmentation:
         erase: probability of timm's random erasing.
 
     Raises:
-        InputError: an invalid policy.
+        InputError: settings that exclude each other, or an invalid policy.
     """
 
     crop: Literal["none", "resized", "random"] = "none"
-    scale: Annotated[Sequence[Annotated[float, limits(ge=0.01, le=10)]], PAIR, Rule("ordered")] = (0.5, 1.0)
+    scale: Annotated[Sequence[ScaleFactor], PAIR, Rule("ordered")] = (0.5, 1.0)
+    scale_factors: ScaleFactors | None = None
     long_side: Annotated[Sequence[Pixels], PAIR, Rule("ordered")] | None = None
     flip: bool = True
     rotate90: bool = False
@@ -73,6 +78,8 @@ class Augmentation:
                 f"training.augmentation.scale: {list(self.scale)} is not allowed with crop: resized; "
                 "a share of the area, at most 1"
             )
+        if self.scale_factors is not None and (self.crop != "random" or self.long_side is not None):
+            raise InputError("training.augmentation.scale_factors: needs crop: random, and no long_side")
         self.policy()
 
     def policy(self) -> Any:
@@ -153,6 +160,8 @@ class TrainingSamples(Dataset[Batch]):
             pair = v2.RandomResizedCrop(size, scale=(low, high), antialias=True)(pair)
         elif how.crop == "random":
             factor = float(torch.empty(1).uniform_(low, high))
+            if how.scale_factors is not None:
+                factor = how.scale_factors[int(torch.randint(len(how.scale_factors), ()))]
             if how.long_side is not None:
                 smallest, largest = how.long_side
                 factor = int(torch.randint(smallest, largest + 1, ())) / max(pair["image"].shape[-2:])

@@ -99,6 +99,20 @@ def test_random_crops_may_scale_to_a_length(tiny_manifest: Callable[..., Path]) 
     assert min(between) >= 20 and max(between) <= 40 and len(between) > 3
 
 
+def test_random_crops_may_draw_from_a_list_of_scales(tiny_manifest: Callable[..., Path]) -> None:
+    data = samples(tiny_manifest(side=48), 80, crop="random", scale_factors=[0.5, 0.75, 1.0, 1.25, 1.5])
+    sides = [round(float(data[epoch, 0].inside.sum()) ** 0.5) for epoch in range(60)]
+    assert set(sides) == {24, 36, 48, 60, 72}
+    assert min(map(sides.count, set(sides))) >= 4  # 12 expected
+    assert [data[epoch, 0].inside.sum() for epoch in range(5)] == [side**2 for side in sides[:5]]
+
+
+@pytest.mark.parametrize("other", [{"crop": "resized"}, {"crop": "none"}, {"crop": "random", "long_side": (20, 40)}])
+def test_a_list_of_scales_is_for_random_crops(other: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="scale_factors: needs crop: random, and no long_side"):
+        Augmentation(scale_factors=[0.5, 1.0], **other)
+
+
 @pytest.mark.parametrize(
     "augmentation",
     [{"crop": "none"}, {"crop": "resized", "scale": (0.2, 0.9)}, {"crop": "random", "scale": (0.4, 1.7)}],
