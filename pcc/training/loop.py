@@ -21,7 +21,19 @@ from pcc.runtime.hardware import Precision, device, keep_freed_memory, resolve_p
 from pcc.runtime.interruption import EXIT_CODE, Interruption, noticing_sigterm
 from pcc.runtime.parallel import mean_over_processes
 from pcc.runtime.progress import log, track
-from pcc.runtime.settings import Count, Epochs, ImageCount, Name, Positive, Rate, Rule, Steps, limits
+from pcc.runtime.settings import (
+    Count,
+    Epochs,
+    EpochsOrZero,
+    ImageCount,
+    Name,
+    Positive,
+    Rate,
+    RateOrZero,
+    Rule,
+    Steps,
+    limits,
+)
 from pcc.trainable import Batch, ParameterGroup, Samples, Trainable, to_unit_range
 from pcc.training.batches import Batches, load_batches, seed_number
 from pcc.training.checkpoints import CHECKPOINT, Best, Position, load_checkpoint, restore_optimizer, save_checkpoint
@@ -37,23 +49,40 @@ class Phase:
         name: selects parameters and losses; the names that matter depend on the method (``warmup`` for pcc and sipe).
         epochs: passes over the training images.
         lr: peak learning rate.
-        schedule: decay to zero over the phase; ``constant``: no decay.
+        schedule: decay to ``min_lr`` over the phase; ``constant``: no decay.
+        ramp_epochs: epochs at the start in which the learning rate rises linearly to ``lr``; the decay follows.
+        min_lr: learning rate at the end of the decay.
         batch_size: images per step; None: that of all phases.
         select: weights after the phase: of the ``last`` epoch, or the best on ground-truth ``masks`` (oracle).
+
+    Raises:
+        InputError: a rise that is longer than the phase, or a decay that rises.
     """
 
     name: Name
     epochs: Epochs
     lr: Rate
     schedule: Literal["constant", "cosine", "poly"] = "cosine"
+    ramp_epochs: EpochsOrZero = 0
+    min_lr: RateOrZero = 0.0
     batch_size: ImageCount | None = None
     select: Literal["last", "masks"] = "last"
 
+    def __post_init__(self) -> None:
+        where = f"training.phases: {self.name}:"
+        if 0 < self.epochs < self.ramp_epochs:
+            raise InputError(f"{where} ramp_epochs, {self.ramp_epochs}, must be at most epochs, {self.epochs}")
+        if self.min_lr > self.lr:
+            raise InputError(f"{where} min_lr, {self.min_lr:g}, must be at most lr, {self.lr:g}")
+
     def lr_at(self, step: int, steps: int) -> float:
         """Learning rate at step ``step`` of ``steps`` (poly: power 0.9)."""
-        done = step / steps
+        rise = steps // self.epochs * self.ramp_epochs
+        if step < rise:
+            return self.lr * (step + 1) / rise
+        done = (step - rise) / (steps - rise)
         fall = {"constant": 1.0, "cosine": 0.5 * (1 + math.cos(math.pi * done)), "poly": (1 - done) ** 0.9}
-        return self.lr * fall[self.schedule]
+        return self.min_lr + (self.lr - self.min_lr) * fall[self.schedule]
 
 
 @dataclass(frozen=True)

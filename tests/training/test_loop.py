@@ -233,6 +233,25 @@ def test_learning_rate_schedules() -> None:
     assert Phase("p", 1, 2.0, "poly").lr_at(5, 10) == pytest.approx(2 * 0.5**0.9)
 
 
+def test_the_learning_rate_rises_before_it_falls_to_its_minimum() -> None:
+    """Ten epochs of two steps; the first two epochs rise."""
+    cosine = Phase("p", 10, 2.0, "cosine", ramp_epochs=2, min_lr=0.5)
+    assert [cosine.lr_at(step, 20) for step in range(5)] == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.0])
+    assert cosine.lr_at(12, 20) == pytest.approx(1.25)
+    assert cosine.lr_at(20, 20) == pytest.approx(0.5)
+    poly = Phase("p", 10, 2.0, "poly", ramp_epochs=2, min_lr=0.5)
+    assert poly.lr_at(12, 20) == pytest.approx(0.5 + 1.5 * 0.5**0.9)
+    assert Phase("p", 10, 2.0, "constant", min_lr=0.5).lr_at(19, 20) == 2.0
+    assert [Phase("p", 1, 2.0, ramp_epochs=1).lr_at(step, 4) for step in range(4)] == [0.5, 1.0, 1.5, 2.0]
+
+
+def test_rates_that_cannot_be_are_one_line() -> None:
+    with pytest.raises(InputError, match=r"training.phases: main: ramp_epochs, 5, must be at most epochs, 4"):
+        Phase("main", 4, 0.1, ramp_epochs=5)
+    with pytest.raises(InputError, match=r"training.phases: main: min_lr, 0.2, must be at most lr, 0.1"):
+        Phase("main", 4, 0.1, min_lr=0.2)
+
+
 def test_divergence_is_one_clear_line(tmp_path: Path) -> None:
     class Broken(Linear):
         def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
