@@ -21,9 +21,10 @@ class WeakTr(Method):
     """One token per class; attention maps are averaged over all heads with learned weights.
 
     The coarse map is a 3 x 3 convolution of the patches. Multiplied by the attention of the class token and propagated
-    by the patch-to-patch attention, it becomes the fine map. Unlike WeakTr, the network keeps its own class token, and
-    logits are pooled before rectification, so that they can be negative. SemPLeS fine-tunes the convolution and the
-    gate (`map_parameters`).
+    by the patch-to-patch attention, it becomes the fine map. The tokens start as copies of the network's own class
+    token, and the loss of the fine maps trains the gate alone. Unlike WeakTr, the network keeps its own class token,
+    and logits are pooled before rectification, so that they can be negative. SemPLeS fine-tunes the convolution and
+    the gate (`map_parameters`).
 
     Args:
         classes: names of the K foreground classes.
@@ -52,7 +53,12 @@ class WeakTr(Method):
             raise InputError(f"model.backbone: {backbone['name']} must be a plain ViT; WeakTr uses its attention")
         self.backbone_lr = backbone_lr
         dim, blocks = self.backbone.dim, cast(Any, self.backbone.network).blocks
-        self.class_tokens = nn.Parameter(nn.init.trunc_normal_(torch.empty(len(classes), dim), std=0.02))
+        token = self.backbone.class_token()
+        self.class_tokens = nn.Parameter(
+            nn.init.trunc_normal_(torch.empty(len(classes), dim), std=0.02)
+            if token is None
+            else token.repeat(len(classes), 1)
+        )
         self.classifier = nn.Conv2d(dim, len(classes), 3, padding=1)
         heads = sum(block.attn.num_heads for block in blocks)
         self.gate = AttentionGate(heads, dim // blocks[0].attn.num_heads, reduction=reduction, pooling=pooling)
@@ -68,14 +74,15 @@ class WeakTr(Method):
         return [*self.classifier.parameters(), *self.gate.parameters()]
 
     def losses(self, batch: Batch, phase: str) -> dict[str, Tensor]:
-        """Multi-label soft margin loss of class tokens, coarse maps and fine maps."""
+        """Multi-label soft margin loss of class tokens, coarse maps and fine maps; the last trains the gate alone."""
         assert batch.images is not None, "the encoder is not frozen"
         seen = self._attend(batch.images)
         coarse = self.classifier(seen.grid)
+        fixed = Attended(*(part.detach() for part in seen))
         logits = {
             "tokens": seen.tokens.mean(dim=2),
             "coarse": coarse.mean(dim=(2, 3)),
-            "fine": self._fine(coarse, seen).mean(dim=(2, 3)),
+            "fine": self._fine(coarse.detach(), fixed).mean(dim=(2, 3)),
         }
         return {name: functional.multilabel_soft_margin_loss(z.float(), batch.labels) for name, z in logits.items()}
 

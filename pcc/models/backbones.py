@@ -166,6 +166,14 @@ class Backbone(nn.Module):
             torch.cat(by_head, dim=2).transpose(1, 2),
         )
 
+    @torch.no_grad()
+    def class_token(self) -> Float[Tensor, " D"] | None:
+        """ViT only: the class token as the first block sees it, with its position embedding; None without any."""
+        if self.network.cls_token is None:
+            return None
+        image = torch.zeros(1, 3, self.small_side, self.small_side)
+        return self.network.norm_pre(self.network._pos_embed(self.network.patch_embed(image)))[0, 0]
+
     def normalise(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         """Normalise RGB in 0..1 for the network.
 

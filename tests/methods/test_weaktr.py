@@ -93,10 +93,38 @@ def test_three_losses_and_what_they_train() -> None:
     scores = method._attend(images()).tokens.mean(dim=2)
     by_hand = functional.binary_cross_entropy_with_logits(scores, LABELS)  # soft margin, mean over the classes
     torch.testing.assert_close(losses["tokens"], by_hand)
-    sum(losses.values()).backward()
-    names = {name for name, p in method.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
-    assert {"class_tokens", "classifier.weight", "gate.together.0.weight"} <= names
-    assert any(name.startswith("backbone") for name in names)
+    gate = {name for name, _ in method.named_parameters() if name.startswith("gate.")}
+    assert trained_by(method, losses["fine"]) == gate
+    by_others = trained_by(method, losses["tokens"] + losses["coarse"])
+    assert {"class_tokens", "classifier.weight", "backbone.network.patch_embed.proj.weight"} <= by_others
+    assert not gate & by_others
+
+
+def trained_by(method: WeakTr, loss: torch.Tensor) -> set[str]:
+    method.zero_grad()
+    loss.backward(retain_graph=True)
+    return {name for name, p in method.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test_vit",
+        "deit3_small_patch16_224",  # no position embedding of the class token
+        "vit_base_patch16_clip_224",  # a norm before the first block
+        "vit_base_patch16_reg4_gap_256",  # no class token
+    ],
+)
+def test_class_tokens_start_as_the_network_s_own(name: str) -> None:
+    small = {"depth": 1, "embed_dim": 48, "num_heads": 3}
+    method = weaktr(backbone={"name": name, "settings": small})
+    given: list[torch.Tensor] = []
+    method.backbone.network.blocks[0].register_forward_pre_hook(lambda _m, args: given.append(args[0].detach()))
+    method.localize(images(), LABELS)
+    own, added = given[0][:, :1], given[0][:, -3:]
+    assert added.std() > 0
+    if "gap" not in name:
+        torch.testing.assert_close(added, own.expand(-1, 3, -1), rtol=0, atol=0)
 
 
 def test_what_semples_trains_is_the_convolution_and_the_gate() -> None:
