@@ -238,13 +238,15 @@ class SemPLeS(Method):
             return dict.fromkeys(names, 0 * (self.prompts if phase == "prompts" else maps).sum())
         masks = soft_masks(maps, self.clip.image_size, epsilon)
         seen = self._for_clip(batch.images)[images]
-        v_f, v_b = self.clip.encode_images(torch.cat([masks * seen, (1 - masks) * seen])).chunk(2)
         t = self.clip.encode_texts([f"{TEMPLATE} {self.names[k]}." for k in classes.tolist()])
         u = None if phase == "match" else self._encoded_prompts(phase)[classes]
-        watched = {**_similarities(v_f, v_b, t, u), "mask_area": masks.mean()}
-        self._watched = {name: value.detach() for name, value in watched.items()}
-        if u is not None and phase == "prompts":
+        background = (1 - masks) * seen
+        if u is not None and phase == "prompts":  # needs no foreground
+            v_b = self.clip.encode_images(background)
+            self._watch(masks, None, v_b, t, u)
             return {"prompt": weight * prompt_loss(v_b, u, t, self.repel_weight, self.repel)}
+        v_f, v_b = self.clip.encode_images(torch.cat([masks * seen, background])).chunk(2)
+        self._watch(masks, v_f, v_b, t, u)
         match = {"match": weight * matching_loss(v_f, v_b, t, self.background_weight)}
         if u is None:
             return match
@@ -262,6 +264,21 @@ class SemPLeS(Method):
     def watched(self) -> dict[str, Tensor]:
         """Mean cosines and mask area of the last step (semples.md §8.6), to detect a collapse."""
         return self._watched
+
+    def _watch(self, masks: Tensor, v_f: Rows | None, v_b: Rows, t: Rows, u: Rows | None) -> None:
+        pairs = {
+            "foreground_name": (v_f, t),
+            "background_name": (v_b, t),
+            "foreground_prompt": (v_f, u),
+            "background_prompt": (v_b, u),
+            "name_prompt": (t, u),
+        }
+        cosines = {
+            name: F.cosine_similarity(a, b, dim=1).mean()
+            for name, (a, b) in pairs.items()
+            if a is not None and b is not None
+        }
+        self._watched = {name: value.detach() for name, value in {**cosines, "mask_area": masks.mean()}.items()}
 
     def _for_clip(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 S S"]:
         """Normalise and resize for CLIP; masking afterwards gives the mean colour."""
@@ -333,10 +350,3 @@ class _Maps(nn.Module):
 def _built(described: Mapping[str, Any], classes: Sequence[str]) -> Method:
     model = without_weights(described["model"])
     return load_method(described["type"], classes, described["clusters"], model)
-
-
-def _similarities(v_f: Rows, v_b: Rows, t: Rows, u: Rows | None) -> dict[str, Tensor]:
-    pairs = {"foreground_name": (v_f, t), "background_name": (v_b, t)}
-    if u is not None:
-        pairs |= {"foreground_prompt": (v_f, u), "background_prompt": (v_b, u), "name_prompt": (t, u)}
-    return {name: F.cosine_similarity(a, b, dim=1).mean() for name, (a, b) in pairs.items()}

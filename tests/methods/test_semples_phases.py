@@ -191,6 +191,29 @@ def test_one_row_for_every_image_and_class(method: SemPLeS, monkeypatch: pytest.
     assert rows == [3, 2] and ColourClip.encoded == 10
 
 
+def test_prompts_are_learned_from_backgrounds_alone(method: SemPLeS) -> None:
+    """Half the images of the other phases go through CLIP; the loss is that of the backgrounds, pair by pair."""
+    given = batch((0,), (0, 1))
+    ColourClip.encoded = 0
+    loss = method.losses(given, "prompts")["prompt"]
+    assert ColourClip.encoded == 3
+    assert set(method.watched()) == {"background_name", "background_prompt", "name_prompt", "mask_area"}
+    loss.backward()
+    found, method.prompts.grad = method.prompts.grad, None
+    maps = method.localize_in_training(given.images, given.labels, "prompts").detach()
+    terms = []
+    for image, k in ((0, 0), (1, 0), (1, 1)):
+        mask = soft_masks(maps[image, 1 + k][None], 16, 1e-4)[0]
+        v_b = method.clip.encode_images(((1 - mask) * given.images[image])[None])[0]
+        u, t = method.prompts[k].mean(dim=0), method.clip.encode_texts([f"a photo of {CLASSES[k]}."])[0]
+        near, away = (functional.cosine_similarity(u, other, dim=0) for other in (v_b, t))
+        terms.append(0.02 * away.log() - near.log())
+    by_hand = torch.stack(terms).mean()
+    by_hand.backward()
+    torch.testing.assert_close(loss, by_hand)
+    torch.testing.assert_close(found, method.prompts.grad)
+
+
 @pytest.mark.parametrize("phase", ["match", "prompts", "refine"])
 def test_a_batch_without_tags_costs_nothing(method: SemPLeS, phase: str) -> None:
     method.learned.fill_(True)
@@ -229,8 +252,7 @@ def test_what_is_watched_reaches_the_table(method: SemPLeS, tmp_path: Path) -> N
     train(method, tmp_path, "match", "prompts")
     header = (tmp_path / "losses.csv").read_text().splitlines()[0]
     assert header == (
-        "phase,epoch,step,lr,loss,match,foreground_name,background_name,mask_area,"
-        "prompt,foreground_prompt,background_prompt,name_prompt"
+        "phase,epoch,step,lr,loss,match,foreground_name,background_name,mask_area,prompt,background_prompt,name_prompt"
     )
 
 
