@@ -127,6 +127,30 @@ def consensus(partitions: Sequence[Partition]) -> Consensus:
     return Consensus([tuple(group) for group in groups.values()], float(np.mean(indices)) if indices else 1.0)
 
 
+def named(found: Consensus, samples: Sequence[Mapping[str, Sequence[str]]]) -> dict[str, list[str]]:
+    """Each consensus cluster under the name of the cluster, of any sample, that it overlaps most (Jaccard index)."""
+    names: dict[str, list[str]] = {}
+    for group in found.clusters:
+        ranked = sorted(
+            (-len(set(group) & set(members)) / len(set(group) | set(members)), number, name)
+            for number, sample in enumerate(samples)
+            for name, members in sample.items()
+            if set(group) & set(members)
+        )
+        # Samples that all use the same few names may leave none for a further cluster.
+        wanted = [name for _, _, name in ranked]
+        names[next((name for name in wanted if name not in names), free_name(wanted[0], names))] = list(group)
+    return names
+
+
+def free_name(name: str, taken: Mapping[str, object]) -> str:
+    """``name``, or with a number behind it: two parts of one round may hit on the same name for different clusters."""
+    number, free = 2, name
+    while free in taken:
+        number, free = number + 1, f"{name} {number}"
+    return free
+
+
 def co_association(partitions: Sequence[Partition], names: Sequence[str]) -> Float[np.ndarray, "n n"]:
     """How often two names share a cluster, as a share of the partitions."""
     together = np.zeros((len(names), len(names)))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pcc.clusters.partition import same
+from pcc.clusters.partition import free_name, same
 from pcc.clusters.prompts import Message, Prompts
 from pcc.clusters.replies import read_reply
 from pcc.clusters.transcript import Reply
@@ -130,11 +130,3 @@ def parts(clusters: Mapping[str, Sequence[str]], most: int, round_number: int) -
             part = {}
         part[name] = clusters[name]
     yield part
-
-
-def free_name(name: str, taken: Mapping[str, object]) -> str:
-    """``name``, or with a number behind it: two parts of one round may hit on the same name for different clusters."""
-    number, free = 2, name
-    while free in taken:
-        number, free = number + 1, f"{name} {number}"
-    return free

@@ -27,10 +27,10 @@ from chat_server import (
 from timm.data import ImageNetInfo
 
 from pcc.clusters import chat
-from pcc.clusters.partition import consensus, same, validate
+from pcc.clusters.partition import consensus, named, same, validate
 from pcc.clusters.providers import Proposal, Task
-from pcc.clusters.providers.openai import named, preview, propose
-from pcc.clusters.self_refining import Outcome, parts
+from pcc.clusters.providers.openai import preview, propose
+from pcc.clusters.self_refining import parts
 from pcc.data.manifest import Dataset, Manifest, Record
 from pcc.methods.loading import load_classifier
 from pcc.runtime.errors import InputError
@@ -493,14 +493,14 @@ def test_consensus_clusters_are_named_after_what_they_overlap() -> None:
         {"x": ["a"], "y": ["b"], "z": ["c", "d"]},
         {"x": ["a"], "y": ["b", "c", "d"]},
     ]
-    found = named(consensus(samples), [Outcome(sample, 1, True) for sample in samples])
+    found = named(consensus(samples), samples)
     assert sorted(map(sorted, found.values())) == [["a"], ["b"], ["c", "d"]]
     assert found["x"] == ["a"]
     taken = [{"x 2": ["a", "b"], "y": ["c"]}, {"x 2": ["a"], "y": ["b", "c"]}, {"y": ["a", "c"], "x 2": ["b"]}]
-    names = named(consensus(taken), [Outcome(sample, 1, True) for sample in taken])
+    names = named(consensus(taken), taken)
     assert sorted(names.values()) == [["a"], ["b"], ["c"]]
     few = [{"x": ["a", "b"], "y": ["c"]}, {"x": ["a"], "y": ["b", "c"]}, {"x": ["a", "c"], "y": ["b"]}]
-    names = named(consensus(few), [Outcome(sample, 1, True) for sample in few])
+    names = named(consensus(few), few)
     assert len(names) == 3 and set(names) > {"x", "y"}
 
 
@@ -512,7 +512,7 @@ def test_pcc_trains_from_such_an_artifact(
     server.script = [sorts(lambda name: "sails" if name == "boat" else "walks")]
     clusters(manifest, output, provider="openai", model="parrot", base_url=server.address)
     backbone = {"name": "test_resnet", "settings": {"output_stride": 8}}
-    model = {"backbone": backbone, "hv_bilstm": 4, "unfrozen_blocks": "all", "cluster_loss": 0.1}
+    model = {"backbone": backbone, "hv_bilstm": 4, "unfrozen_blocks": "all", "fusion": "sequence", "cluster_loss": 0.1}
     recipe = {"image_size": 32, "batch_size": 3, "phases": [{"name": "train", "epochs": 1, "lr": 1e-3}]}
     train(manifest, output, tmp_path / "classifier", type="pcc", model=model, training=recipe)
     method = load_classifier(tmp_path / "classifier")

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from pcc.clusters.partition import same, validate
-from pcc.clusters.providers import Task, file, none, random, taxonomy
+from pcc.clusters.providers import Task, file, none, one, random, taxonomy
 from pcc.runtime.errors import InputError
 
 NAMES = ("bird", "boat", "bus", "cat", "chair", "dog")
@@ -24,6 +24,28 @@ def test_taxonomy_is_the_data_sets_own(task: Task) -> None:
 
 def test_none_has_no_clusters(task: Task) -> None:
     assert none.propose(task).clusters == {}
+
+
+def test_one_has_all_names_in_one_cluster(task: Task) -> None:
+    assert list(one.propose(task).clusters.values()) == [NAMES]
+
+
+def test_samples_in_a_file_give_their_consensus(task: Task) -> None:
+    groups = [[["cat", "dog", "bird"], ["boat", "bus"], ["chair"]]] * 2 + [
+        [["cat", "dog"], ["bird", "boat", "bus", "chair"]]
+    ]
+    samples = [{"clusters": [{"name": f"{group[0]}s", "members": group} for group in sample]} for sample in groups]
+    path = task.folder / "samples.json"
+    path.write_text(json.dumps({"asked": "by hand", "samples": samples}))
+    found = file.propose(task, path=str(path))
+    assert found.clusters == {"cats": ["bird", "cat", "dog"], "boats": ["boat", "bus"], "chairs": ["chair"]}
+    assert len(found.details["samples"]) == 3 and 0 < found.details["agreement"] < 1
+    path.write_text(json.dumps({"samples": [{"clusters": [["cat", "dog"]]}]}))
+    with pytest.raises(InputError, match="'bird' is missing"):
+        file.propose(task, path=str(path))
+    path.write_text(json.dumps({"samples": [{"clusters": "cats"}]}))
+    with pytest.raises(InputError, match="sample 1: no clusters; write"):
+        file.propose(task, path=str(path))
 
 
 def test_random_keeps_the_sizes_and_follows_the_seed(task: Task) -> None:

@@ -1,18 +1,17 @@
 """Clusters by a language model, asked through OpenAI's protocol: OpenAI, Azure, vLLM, Ollama, llama.cpp and others."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pcc.clusters.chat import KEY, Chat
-from pcc.clusters.partition import Consensus, consensus
+from pcc.clusters.partition import consensus, named
 from pcc.clusters.prompts import Prompts, read_yaml
 from pcc.clusters.providers import Proposal, Task
 from pcc.clusters.secrets import RUN
-from pcc.clusters.self_refining import Conversation, NeverValid, Outcome, free_name
+from pcc.clusters.self_refining import Conversation, NeverValid, Outcome
 from pcc.clusters.transcript import Transcript, digest
 from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.progress import log
@@ -115,7 +114,7 @@ def propose(task: Task, **settings: Any) -> Proposal:
         "agreement": found.agreement if chosen.samples > 1 else None,
         "samples": [vars(outcome) for outcome in outcomes],
     }
-    clusters = outcomes[0].clusters if chosen.samples == 1 else named(found, outcomes)
+    clusters = outcomes[0].clusters if chosen.samples == 1 else named(found, [outcome.clusters for outcome in outcomes])
     return Proposal(clusters, details)
 
 
@@ -143,19 +142,3 @@ def read_prompts(task: Task, chosen: Settings) -> Prompts:
     if faults:
         raise InputError(faults)
     return Prompts.read(Path(chosen.prompts) if chosen.prompts else packaged("prompts/clusters.yaml"), told)
-
-
-def named(found: Consensus, outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
-    """Each consensus cluster under the name of the cluster, of any sample, that it overlaps most (Jaccard index)."""
-    names: dict[str, list[str]] = {}
-    for group in found.clusters:
-        ranked = sorted(
-            (-len(set(group) & set(members)) / len(set(group) | set(members)), number, name)
-            for number, outcome in enumerate(outcomes)
-            for name, members in outcome.clusters.items()
-            if set(group) & set(members)
-        )
-        # Samples that all use the same few names may leave none for a further cluster.
-        wanted = [name for _, _, name in ranked]
-        names[next((name for name in wanted if name not in names), free_name(wanted[0], names))] = list(group)
-    return names
