@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -19,7 +19,10 @@ class Method(Trainable):
     Attributes:
         backbone: encoder.
         unfrozen_blocks: number of trained blocks at the end of the encoder, or ``all``.
+        uses_clusters: whether clusters of classes change anything.
     """
+
+    uses_clusters: ClassVar[bool] = False
 
     backbone: Backbone
     unfrozen_blocks: int | Literal["all"] = "all"

@@ -6,7 +6,7 @@ from typing import Any
 
 from pcc.artifacts.networks import WEIGHTS, read_description, rebuilt, without_weights
 from pcc.methods.base import Method
-from pcc.runtime.errors import call_with
+from pcc.runtime.errors import InputError, call_with
 from pcc.runtime.plugins import load_class
 
 
@@ -20,9 +20,11 @@ def load_method(type: str, classes: Sequence[str], clusters: Sequence[Sequence[i
         model: settings of the method's constructor.
 
     Raises:
-        InputError: unknown method or invalid settings.
+        InputError: unknown method, invalid settings, or clusters for a method that does not use them.
     """
     method = load_class("pcc.methods", type, Method, "methods: type")  # type: ignore[type-abstract]
+    if clusters and not method.uses_clusters:
+        raise InputError(f"clusters: no effect on {type}; use `clusters: none`")
     return call_with(method, model, "model", classes=classes, clusters=clusters)
 
 

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 class HVBiLSTM(nn.Module):
     """Bidirectional LSTMs along rows and columns, outputs concatenated.
 
-    Cluster tokens are prepended to each row and column; their mean outputs are the refined tokens
-    (``fusion: sequence``).
+    Cluster tokens stand at both ends of each row and column, so that either direction reads them before the cells;
+    their mean outputs are the refined tokens (``fusion: sequence``). An LSTM forgets: a token's effect on the cells
+    fades with the distance from the border (docs/decisions/0020).
 
     Args:
         dim: input channels.
@@ -39,7 +40,7 @@ def _along_rows(
     lstm: nn.LSTM, cells: Float[Tensor, "B h w D"], tokens: Float[Tensor, "B m D"]
 ) -> tuple[Float[Tensor, "B h w E"], Float[Tensor, "B m E"]]:
     rows, count = cells.shape[1], tokens.shape[1]
-    prefix = tokens.unsqueeze(1).expand(-1, rows, -1, -1)
-    output, _ = lstm(torch.cat([prefix, cells], dim=2).flatten(0, 1))
-    output = output.unflatten(0, (-1, rows))
-    return output[:, :, count:], output[:, :, :count].mean(dim=1)
+    ends = tokens.unsqueeze(1).expand(-1, rows, -1, -1)
+    output, _ = lstm(torch.cat([ends, cells, ends], dim=2).flatten(0, 1))
+    before, inside, after = output.unflatten(0, (-1, rows)).split([count, cells.shape[2], count], dim=2)
+    return inside, ((before + after) / 2).mean(dim=1)

@@ -19,13 +19,16 @@ SIDE = {"backbone": CNN, "side_channels": [4, 4, 8, 8]}
 
 def method(name: str, **model: Any) -> nn.Module:
     torch.manual_seed(0)
-    return load_method(name, list("abcd"), [[0, 1], [2, 3]], model)
+    return load_method(name, list("abcd"), [[0, 1], [2, 3]] if name == "pcc" else [], model)
 
 
 CASES: dict[str, Any] = {
     "pcc, warm-up": (lambda: method("pcc", backbone=VIT, unfrozen_blocks=2), "warmup"),
     "pcc, last blocks": (lambda: method("pcc", backbone=VIT, unfrozen_blocks=2), "main"),
-    "pcc, tokens in the encoder": (lambda: method("pcc", backbone=VIT, unfrozen_blocks=2, fusion="encoder"), "main"),
+    "pcc, tokens in the encoder": (
+        lambda: method("pcc", backbone=VIT, unfrozen_blocks=2, fusion="encoder", cluster_loss=1.0),
+        "main",
+    ),
     "pcc, a CNN": (lambda: method("pcc", backbone=CNN, unfrozen_blocks=1), "main"),
     "cam, frozen": (lambda: method("cam", backbone=CNN, unfrozen_blocks=0), "main"),
     "cam, last block": (lambda: method("cam", backbone=CNN, unfrozen_blocks=1), "main"),

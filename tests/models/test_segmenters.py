@@ -85,14 +85,22 @@ def test_hv_bilstm_equals_lstms_over_rows_and_columns_one_by_one() -> None:
     grid, tokens = torch.rand(2, 5, 3, 4), torch.rand(2, 2, 5)
     refined, refined_tokens = network(grid, tokens)
     assert refined.shape == (2, 12, 3, 4)
-    row = torch.cat([tokens[1], grid[1, :, 2].T])
-    column = torch.cat([tokens[1], grid[1, :, :, 3].T])
+    row = torch.cat([tokens[1], grid[1, :, 2].T, tokens[1]])
+    column = torch.cat([tokens[1], grid[1, :, :, 3].T, tokens[1]])
     expected = torch.cat([network.rows(row[None])[0][0, 2 + 3], network.columns(column[None])[0][0, 2 + 2]])
     torch.testing.assert_close(refined[1, :, 2, 3], expected)
-    rows = [network.rows(torch.cat([tokens[1], grid[1, :, i].T])[None])[0][0, :2] for i in range(3)]
-    columns = [network.columns(torch.cat([tokens[1], grid[1, :, :, j].T])[None])[0][0, :2] for j in range(4)]
-    expected_tokens = torch.cat([torch.stack(rows).mean(0), torch.stack(columns).mean(0)], dim=1)
-    torch.testing.assert_close(refined_tokens[1], expected_tokens)
+    rows = [network.rows(torch.cat([tokens[1], grid[1, :, i].T, tokens[1]])[None])[0][0] for i in range(3)]
+    columns = [network.columns(torch.cat([tokens[1], grid[1, :, :, j].T, tokens[1]])[None])[0][0] for j in range(4)]
+    ends = [torch.stack([(line[:2] + line[-2:]) / 2 for line in lines]).mean(0) for lines in (rows, columns)]
+    torch.testing.assert_close(refined_tokens[1], torch.cat(ends, dim=1))
+
+
+def test_both_directions_of_the_hv_bilstm_read_the_tokens() -> None:
+    torch.manual_seed(0)
+    network = HVBiLSTM(5, hidden=3, dropout=0.0).eval()
+    grid, tokens = torch.rand(1, 5, 3, 4), torch.rand(1, 2, 5)
+    changed = (network(grid, tokens)[0] - network(grid, 2 * tokens)[0]).abs().amin(dim=(0, 2, 3))
+    assert (changed > 0).all(), "every channel of every cell, of the backward direction too"
 
 
 @pytest.mark.parametrize(

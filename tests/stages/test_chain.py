@@ -49,7 +49,14 @@ def classifier(manifest: Path, tmp_path: Path) -> Path:
 def trained(manifest: Path, output: Path, **settings: Any) -> Path:
     clusters = manifest.parent / "clusters.json"
     write_clusters(clusters, [{"name": "a", "members": ["cat", "dog"]}, {"name": "v", "members": ["boat"]}])
-    model = {"backbone": BACKBONE, "hv_bilstm": 4, "top_k": 0.3, "cluster_loss": 0.1, "unfrozen_blocks": "all"}
+    model = {
+        "backbone": BACKBONE,
+        "hv_bilstm": 4,
+        "top_k": 0.3,
+        "fusion": "sequence",
+        "cluster_loss": 0.1,
+        "unfrozen_blocks": "all",
+    }
     train(manifest, clusters, output, **{"type": "pcc", "model": model, "training": TRAINING, **settings})
     return output
 
