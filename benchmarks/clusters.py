@@ -65,9 +65,11 @@ LANGUAGE_MODEL = {"msrc": "msrc_things.json", "voc12_mini": "voc12.json"}
 RESULTS = Path("docs/results")
 CSV, PAGE = RESULTS / "clusters.csv", RESULTS / "clusters.md"
 PANELS = (("short", "images"), ("long", "images"), ("long", "lr"))
-SEEDS, SIZES = (1, 2, 3), (50, 100, 200, None)  # None: all images
+SEEDS = (1, 2, 3)
+SIZES = {"short": (50, 100, 200, None), "long": (50, 100, None)}  # None: all images
+OTHER_RATES = (7.5e-4, 3e-3)  # of `long`, to see what the rate does
 RECIPES = ("short", "long")
-RATE = {"short": 3e-3, "long": 7.5e-4}  # by --choose
+RATE = {"short": 1.5e-3, "long": 1.5e-3}  # by --choose
 GRID = {"short": (1.5e-3, 3e-3, 6e-3, 1.2e-2), "long": (3.75e-4, 7.5e-4, 1.5e-3, 3e-3)}
 CHOICE_SEEDS, CHOICE_SIZE, CHOICE_ROWS = (11, 12, 13), 100, ("none", "one", "taxonomy")
 VIT_EPOCHS = 6
@@ -285,12 +287,12 @@ def _work(job: Job, folder: Path) -> Result:
     return run(_data[key], job)
 
 
-def run_all(jobs: Sequence[Job], write: Callable[[Result], None]) -> list[Result]:
-    """Two jobs at a time, one thread each."""
-    with tempfile.TemporaryDirectory(prefix="pcc-clusters-") as folder, ProcessPoolExecutor(2) as pool:
+def run_all(jobs: Sequence[Job], write: Callable[[Result], None], work: Path) -> list[Result]:
+    """Two jobs at a time, one thread each; features are kept in ``work``."""
+    with ProcessPoolExecutor(2) as pool:
         for name in {job.data for job in jobs if job.encoder != "dinov2"}:  # once, before both need them
-            pool.submit(read, name, "lite0", Path(folder)).result()
-        futures = [pool.submit(_work, job, Path(folder)) for job in jobs]
+            pool.submit(read, name, "lite0", work).result()
+        futures = [pool.submit(_work, job, work) for job in jobs]
         found = []
         for future in futures:
             found.append(future.result())
@@ -298,7 +300,7 @@ def run_all(jobs: Sequence[Job], write: Callable[[Result], None]) -> list[Result
         return found
 
 
-def choose() -> None:
+def choose(work: Path) -> None:
     """Print the precision at each rate, and the rate of each recipe: the lowest within a standard error of the best.
 
     The standard error is that of the difference to the best rate, over pairs of data set and seed; each pair is a mean
@@ -312,7 +314,7 @@ def choose() -> None:
         for lr in GRID[recipe]
         for row in CHOICE_ROWS
     ]
-    table = pd.DataFrame(run_all(jobs, lambda result: print(result, file=sys.stderr, flush=True)))
+    table = pd.DataFrame(run_all(jobs, lambda result: print(result, file=sys.stderr, flush=True), work))
     table.to_csv(
         RESULTS / "clusters_choice.csv", index=False, float_format="%.6g", columns=[*table.columns[:7], "held_back_map"]
     )
@@ -324,37 +326,44 @@ def choose() -> None:
         print(recipe, by_rate.mean().round(2).to_dict(), "best", best, "chosen", min(allowed[allowed].index))
 
 
-def measure() -> None:
+def measure(work: Path, *, resume: bool) -> None:
     """Score every row, and draw the page."""
     jobs = [
         Job("lite0", data, recipe, RATE[recipe], size, seed, row)
         for data in DATA
         for recipe in RECIPES
-        for size in SIZES
+        for size in SIZES[recipe]
         for seed in SEEDS
         for row in CONFIG["methods"]
-    ]
-    jobs += [
-        Job("lite0", data, "long", lr, CHOICE_SIZE, seed, row)
-        for data in DATA
-        for lr in GRID["long"]
-        for seed in SEEDS
-        for row in CHOICE_ROWS
-        if lr != RATE["long"]
+        if row != "attention" or (recipe == "long" and size == CHOICE_SIZE)
     ]
     jobs += [
         Job("dinov2", "msrc", "short", RATE["short"], CHOICE_SIZE, seed, row) for seed in SEEDS for row in CHOICE_ROWS
     ]
-    with CSV.open("w", newline="", encoding="utf-8") as file:
+    jobs += [
+        Job("lite0", data, "long", lr, CHOICE_SIZE, seed, row)
+        for data in DATA
+        for lr in OTHER_RATES
+        for seed in SEEDS
+        for row in CHOICE_ROWS
+    ]
+    done = [_key(*row[:7]) for row in pd.read_csv(CSV, keep_default_na=False).values.tolist()] if resume else []
+    with CSV.open("a" if resume else "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(Result._fields[:-1])
+        if not resume:
+            writer.writerow(Result._fields[:-1])
 
         def write(result: Result) -> None:
             writer.writerow(f"{v:.6g}" if isinstance(v, float) else v for v in result[:-1])
             file.flush()
 
-        run_all(jobs, write)
+        run_all([job for job in jobs if _key(*job[:7]) not in done], write, work)
     draw()
+
+
+def _key(encoder: str, data: str, recipe: str, lr: float, images: int | None, seed: int, row: str) -> tuple[Any, ...]:
+    """Equal for a job and its result: all images are None in one, and their number in the other."""
+    return encoder, data, recipe, lr, images if images in SIZES["short"] else None, seed, row
 
 
 def draw() -> None:
@@ -397,12 +406,13 @@ def _table(part: pd.DataFrame, across: str, value: str) -> str:
     grouped = part.groupby(["row", across], sort=False)[value].agg(["mean", "std"])
     columns = list(dict.fromkeys(part[across]))
     columns = columns if across == "score" else sorted(columns)
-    lines = [
-        [row, *(f"{grouped.loc[(row, c), 'mean']:.1f} ± {grouped.loc[(row, c), 'std']:.1f}" for c in columns)]
-        for row in dict.fromkeys(part.row)
-    ]
+    lines = [[row, *(_cell(grouped.loc[row], column) for column in columns)] for row in dict.fromkeys(part.row)]
     heads = [f"{c:g}" if isinstance(c, float) else str(c).replace("_", " ") for c in columns]
     return markdown(["row" if across == "score" else f"row, by {across}", *heads], lines)
+
+
+def _cell(of_row: pd.DataFrame, column: Any) -> str:
+    return f"{of_row['mean'][column]:.1f} ± {of_row['std'][column]:.1f}" if column in of_row.index else "–"
 
 
 def _differences(part: pd.DataFrame) -> str:
@@ -449,5 +459,14 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--choose", action="store_true")
     parser.add_argument("--draw", action="store_true")
+    parser.add_argument("--resume", action="store_true", help="keep the runs in clusters.csv")
+    parser.add_argument("--work", type=Path, help="folder that keeps the features, 5 GB; a temporary one by default")
     arguments = parser.parse_args()
-    choose() if arguments.choose else draw() if arguments.draw else measure()
+    with tempfile.TemporaryDirectory(prefix="pcc-clusters-") as folder:
+        place = arguments.work or Path(folder)
+        if arguments.choose:
+            choose(place)
+        elif arguments.draw:
+            draw()
+        else:
+            measure(place, resume=arguments.resume)

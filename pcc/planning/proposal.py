@@ -16,6 +16,7 @@ import yaml
 
 BATCH = 16
 WARMUP_STEPS, PATCH_STEPS, SEGMENTER_STEPS = 300, 250, 150
+RATE = "1.5e-3"  # docs/results/clusters.md
 REFINEMENT = "crf"  # of the recommended experiment
 FEWEST_EPOCHS = 3
 FEW = 200  # images; below, the head is regularized more: measured with 45 and with 400 (docs/tutorial.md)
@@ -71,16 +72,18 @@ READER_WHY = {
 HUB_WHY = "downloaded on the first run; or the path of a .safetensors file"
 ALL_BACKGROUND = "  allow_unlabelled: true           # an image without a label shows none of the classes\n"
 NOT_ASKED = """\
-  none: {provider: none}             # no groups of classes: best with few images (docs/results/voc12_mini.md)
+  none: {provider: none}
+  one: {provider: one}               # all classes in one: what helps with few images (docs/results/clusters.md)
                                      # `pcc init --llm MODEL` adds groups by a language model for comparison"""
 ASKED = Template("""\
   none: {provider: none}
+  one: {provider: one}               # all classes in one: what helps with few images (docs/results/clusters.md)
   llm: {provider: openai, model: $model}    # the key is in OPENAI_API_KEY, the server in OPENAI_BASE_URL""")
 CLUSTERED = """\
   pcc_clusters:                      # the same with the language model's groups of classes
     type: pcc
     clusters: llm
-    model: {<<: *patches, fusion: attention, cluster_loss: 0.1}
+    model: *patches
     training: *patch_recipe
 """
 CLUSTERED_EXPERIMENT = "  - {method: pcc_clusters, localization: cam, refinement: crf}\n"
@@ -115,10 +118,11 @@ $network
       phases:
         - {name: warmup, epochs: $warmup, lr: 3.0e-3}
   pcc:                               # every patch is classified, and background is a class of its own
-    clusters: none
+    clusters: one                    # classes share a part of their weights
     model: &patches
       <<: *network
       hv_bilstm: null
+      dropout: 0.0                   # no gain on frozen features, and three times the time
       warmup_pooling: average        # docs/decisions/0003-warm-up-by-average-pooling.md
       top_k: $share                     # share of patches that a class score averages; raise it if masks are too small
       divide_by_maximum: false
@@ -126,8 +130,8 @@ $network
       <<: *recipe
       weight_decay: $decay              # $why_decay
       phases:                        # epochs are chosen for a fixed number of steps
-        - {name: warmup, epochs: $warmup, lr: 3.0e-3}
-        - {name: patches, epochs: $patches, lr: 3.0e-3}
+        - {name: warmup, epochs: $warmup, lr: $rate}
+        - {name: patches, epochs: $patches, lr: $rate}
 ${clustered}\
 localizations:
   cam: {image_size: $size, batch_size: 8, precision: auto}
@@ -194,6 +198,7 @@ def configuration(proposal: Proposal, file: str) -> str:
             patches=epochs(PATCH_STEPS, p.train),
             segmenter=epochs(SEGMENTER_STEPS, p.train),
             clustered=CLUSTERED if asked else "",
+            rate=RATE,
             share=share,
             decay=decay,
             why_decay=why_decay,
